@@ -1,0 +1,29 @@
+//! The words of the domain, and nothing else: what remotes said ([`Inventory`]) and what follows from it
+//! ([`ServiceTable`], [`Diagnostic`]).
+//!
+//! Ground state is what sources put into the [`Inventory`] by [`Update`]s. Everything right of it is derived by pure
+//! functions: no clock, no I/O, no Kubernetes and no Envoy types. The model never fails: one refused export is a
+//! [`Diagnostic`] and touches its own name only.
+#![deny(missing_docs)]
+
+mod address;
+mod diagnostic;
+mod domains;
+mod export;
+mod hostname;
+mod inventory;
+mod node;
+mod remote;
+mod table;
+mod view;
+
+pub use address::{AddressRefused, EndpointPolicy};
+pub use diagnostic::{Diagnostic, ObjectKind, ObjectRef, Reason};
+pub use domains::{AllowedDomains, DomainError, DomainProblem};
+pub use export::{ExportKey, ServiceExport, ServicePort};
+pub use hostname::{Hostname, HostnameError, ZoneName, ZoneNameError};
+pub use inventory::{Change, Inventory, Remote, Update};
+pub use node::{AddressType, Node, NodeAddress};
+pub use remote::{Ingress, RemoteName, RemoteNameError, RemoteSettings};
+pub use table::{Backend, ImportPolicy, Origin, RemoteSet, Route, ServiceImport, ServiceTable, derive};
+pub use view::RemoteView;

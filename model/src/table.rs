@@ -1,0 +1,202 @@
+//! Derived state: which names are imported, and from where.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::diagnostic::{Diagnostic, Reason};
+use crate::export::{ExportKey, ServicePort};
+use crate::hostname::{Hostname, ZoneName};
+use crate::inventory::Inventory;
+use crate::remote::{RemoteName, RemoteSettings};
+use crate::view::RemoteView;
+
+/// What the importing side decides for all remotes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportPolicy {
+    /// The zones that xcc answers for; names outside of them are not imported.
+    pub zones: Vec<ZoneName>,
+    /// The addresses that the gateway is reached by: proxying to them would be a loop.
+    pub gateway_addresses: BTreeSet<IpAddr>,
+}
+
+impl ImportPolicy {
+    /// Whether a remote with these settings may export the name.
+    pub fn check(&self, name: &Hostname, settings: &RemoteSettings) -> Result<(), (Reason, String)> {
+        let Some(zone) = self.zones.iter().find(|zone| zone.contains(name)) else {
+            let zones = self.zones.iter().map(ZoneName::as_str).collect::<Vec<_>>().join(", ");
+            return Err((
+                Reason::OutsideZones,
+                format!("{name} lies below none of the zones served here ({zones})"),
+            ));
+        };
+        if zone.reserves(name) {
+            return Err((
+                Reason::ReservedName,
+                format!("{name} is a name that zone {zone} needs for its name server"),
+            ));
+        }
+        if !settings.allowed_domains.allows(name) {
+            let allowed = settings.allowed_domains.entries().join(", ");
+            return Err((
+                Reason::DomainNotAllowed,
+                format!("{name} lies in none of the remote's allowedDomains ({allowed})"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Everything that is imported, merged over the remotes: what the gateway carries and DNS answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ServiceTable {
+    /// The imported names.
+    pub imports: BTreeMap<Hostname, ServiceImport>,
+    /// The remotes that at least one name is imported from. All names of a remote share its endpoints.
+    pub backends: BTreeMap<RemoteName, Backend>,
+}
+
+/// One imported name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServiceImport {
+    /// Where connections go, by the port on which clients reach the name; sorted by port, never empty.
+    pub routes: Vec<Route>,
+    /// The HTTPProxies that it comes from; sorted.
+    pub origins: Vec<Origin>,
+}
+
+/// Where connections to one port of a name go.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Route {
+    /// The port on which clients reach the name.
+    pub port: ServicePort,
+    /// The remotes that serve it.
+    pub remotes: RemoteSet,
+}
+
+/// Where an import comes from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Origin {
+    /// The exporting remote.
+    pub remote: RemoteName,
+    /// The HTTPProxy there.
+    #[serde(flatten)]
+    pub export: ExportKey,
+}
+
+/// The remotes that share a name: sorted, never empty, shared by all names with the same set.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct RemoteSet(Arc<[RemoteName]>);
+
+impl RemoteSet {
+    /// The remotes in order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = &RemoteName> {
+        self.0.iter()
+    }
+
+    /// Makes a set of at least one remote; none of an empty iterator.
+    pub fn new(remotes: impl IntoIterator<Item = RemoteName>) -> Option<Self> {
+        let remotes: BTreeSet<_> = remotes.into_iter().collect();
+        (!remotes.is_empty()).then(|| Self(remotes.into_iter().collect()))
+    }
+}
+
+impl fmt::Display for RemoteSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, remote) in self.0.iter().enumerate() {
+            write!(f, "{}{remote}", if position == 0 { "" } else { "+" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a remote's ingress is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Backend {
+    /// Lower is preferred where several remotes export a name.
+    pub priority: u32,
+    /// Its nodes' addresses; empty when none is usable, and then connections are closed.
+    pub endpoints: BTreeSet<SocketAddr>,
+}
+
+/// Derives the table and the diagnostics. The order in which the inventory learnt its facts makes no difference.
+pub fn derive(inventory: &Inventory, policy: &ImportPolicy) -> (ServiceTable, Vec<Diagnostic>) {
+    let views = inventory
+        .remotes()
+        .iter()
+        .map(|(name, remote)| (name.clone(), RemoteView::derive(name, remote, policy)))
+        .collect::<BTreeMap<_, _>>();
+    ServiceTable::merge(&views)
+}
+
+impl ServiceTable {
+    /// Merges what the remotes contribute. A name that several export on one port is served by all of them.
+    pub fn merge(views: &BTreeMap<RemoteName, RemoteView>) -> (Self, Vec<Diagnostic>) {
+        let mut table = Self::default();
+        let mut diagnostics = Vec::new();
+        let mut sets = BTreeSet::new();
+        let mut names: BTreeMap<&Hostname, Vec<(&RemoteName, ServicePort, &ExportKey)>> = BTreeMap::new();
+        for (remote, view) in views {
+            diagnostics.extend_from_slice(&view.diagnostics);
+            if !view.exports.is_empty() {
+                table.backends.insert(remote.clone(), view.backend.clone());
+            }
+            for (hostname, (port, key)) in &view.exports {
+                names.entry(hostname).or_default().push((remote, *port, key));
+            }
+        }
+        for (hostname, claims) in names {
+            let import = ServiceImport::merge(&claims, &mut sets);
+            if import.routes.len() > 1 {
+                diagnostics.extend(claims.iter().map(|claim| port_mismatch(hostname, claim, &import)));
+            }
+            table.imports.insert(hostname.clone(), import);
+        }
+        diagnostics.sort();
+        (table, diagnostics)
+    }
+}
+
+impl ServiceImport {
+    fn merge(claims: &[(&RemoteName, ServicePort, &ExportKey)], sets: &mut BTreeSet<RemoteSet>) -> Self {
+        let mut by_port: BTreeMap<ServicePort, BTreeSet<&RemoteName>> = BTreeMap::new();
+        for (remote, port, _) in claims {
+            by_port.entry(*port).or_default().insert(remote);
+        }
+        let routes = by_port
+            .into_iter()
+            .map(|(port, remotes)| {
+                let set = RemoteSet(remotes.into_iter().cloned().collect());
+                // One copy of each set is kept, since nearly all names share a few.
+                let remotes = sets.get(&set).cloned().unwrap_or_else(|| {
+                    sets.insert(set.clone());
+                    set
+                });
+                Route { port, remotes }
+            })
+            .collect();
+        let origins = claims
+            .iter()
+            .map(|(remote, _, key)| Origin { remote: (*remote).clone(), export: (*key).clone() })
+            .collect();
+        Self { routes, origins }
+    }
+}
+
+fn port_mismatch(
+    hostname: &Hostname,
+    (remote, port, key): &(&RemoteName, ServicePort, &ExportKey),
+    import: &ServiceImport,
+) -> Diagnostic {
+    let routes = import.routes.iter().map(|route| format!("{} by {}", route.port, route.remotes));
+    let message = format!(
+        "{hostname} is exported on port {port} here, but remotes differ ({}): each port reaches only its own remotes; \
+         set the same service-port annotation everywhere",
+        routes.collect::<Vec<_>>().join(", ")
+    );
+    Diagnostic { remote: (*remote).clone(), object: key.object(), reason: Reason::PortMismatch, message }
+}

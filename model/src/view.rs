@@ -1,0 +1,113 @@
+//! What one remote contributes: the names that it may export, and where it is reached.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::diagnostic::{Diagnostic, ObjectKind, ObjectRef, Reason};
+use crate::export::{ExportKey, ServiceExport, ServicePort};
+use crate::hostname::Hostname;
+use crate::inventory::Remote;
+use crate::remote::{RemoteName, RemoteSettings};
+use crate::table::{Backend, ImportPolicy};
+
+/// What one remote contributes to the table, derived from its own ground state and nobody else's: another remote
+/// cannot change it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RemoteView {
+    /// The names that it exports and may export, with their port and their HTTPProxy.
+    pub exports: BTreeMap<Hostname, (ServicePort, ExportKey)>,
+    /// Where its ingress is reached.
+    pub backend: Backend,
+    /// What is refused or degraded.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl RemoteView {
+    /// Derives the view. Without valid settings a remote contributes nothing.
+    pub fn derive(name: &RemoteName, remote: &Remote, policy: &ImportPolicy) -> Self {
+        let mut view = Self::default();
+        view.diagnostics.extend(remote.settings_problem.clone());
+        view.diagnostics.extend(remote.problems.values().cloned());
+        if let Some(settings) = &remote.settings {
+            view.derive_backend(name, remote, settings, &policy.gateway_addresses);
+            view.derive_exports(name, remote, settings, policy);
+        }
+        view.diagnostics.sort();
+        view
+    }
+
+    fn derive_backend(
+        &mut self,
+        name: &RemoteName,
+        remote: &Remote,
+        settings: &RemoteSettings,
+        gateway: &BTreeSet<IpAddr>,
+    ) {
+        self.backend.priority = settings.priority;
+        for (node_name, node) in remote.nodes.iter().filter(|(_, node)| node.eligible) {
+            for address in node.addresses_by(&settings.ingress.address_types) {
+                let checked = match address {
+                    Ok(ip) => settings.endpoint_policy.check(*ip, gateway).map_err(|refused| {
+                        (Reason::AddressNotAllowed, format!("address {ip} {refused}; it is left out"))
+                    }),
+                    Err(text) => Err((
+                        Reason::InvalidAddress,
+                        format!("{text:?} is not an IP address; it is left out"),
+                    )),
+                };
+                match checked {
+                    Ok(ip) => {
+                        self.backend.endpoints.insert(SocketAddr::new(ip, settings.ingress.port.get()));
+                    }
+                    Err((reason, message)) => self.diagnostics.push(Diagnostic {
+                        remote: name.clone(),
+                        object: ObjectRef::new(ObjectKind::Node, "", node_name),
+                        reason,
+                        message,
+                    }),
+                }
+            }
+        }
+    }
+
+    fn derive_exports(
+        &mut self,
+        name: &RemoteName,
+        remote: &Remote,
+        settings: &RemoteSettings,
+        policy: &ImportPolicy,
+    ) {
+        let mut claims: BTreeMap<&Hostname, Vec<(&ServiceExport, &ExportKey)>> = BTreeMap::new();
+        for (key, export) in &remote.exports {
+            match export {
+                Err(diagnostic) => self.diagnostics.push(diagnostic.clone()),
+                Ok(export) => match policy.check(&export.hostname, settings) {
+                    Ok(()) => claims.entry(&export.hostname).or_default().push((export, key)),
+                    Err((reason, message)) => self.diagnose(name, key, reason, message),
+                },
+            }
+        }
+        for (hostname, mut claims) in claims {
+            // The oldest owns the name (as Multi-Cluster Services resolve conflicts), then namespace and name.
+            claims.sort_by_key(|(export, key)| (export.age_order(), *key));
+            let (owner, owner_key) = claims[0];
+            for (_, key) in &claims[1..] {
+                let message =
+                    format!("{hostname} belongs to HTTPProxy {owner_key}, which is older; use another fqdn");
+                self.diagnose(name, key, Reason::Conflict, message);
+            }
+            if self.backend.endpoints.is_empty() {
+                let message = format!(
+                    "{hostname} is exported, but no node of remote {name} has a usable address: \
+                     nodes must be Ready, schedulable and no control-plane nodes"
+                );
+                self.diagnose(name, owner_key, Reason::NoAddresses, message);
+            }
+            self.exports.insert(hostname.clone(), (owner.port, owner_key.clone()));
+        }
+    }
+
+    fn diagnose(&mut self, remote: &RemoteName, key: &ExportKey, reason: Reason, message: String) {
+        self.diagnostics.push(Diagnostic { remote: remote.clone(), object: key.object(), reason, message });
+    }
+}
