@@ -71,7 +71,7 @@ pub enum ObjectKind {
 }
 
 /// Why, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Reason {
     /// The HTTPProxy has no `spec.virtualhost`: it is included by another one and has no name of its own.
     NotARootProxy,
