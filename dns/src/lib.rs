@@ -1,1 +1,34 @@
-//! placeholder
+//! An authoritative DNS responder for the names that the gateway carries.
+//!
+//! [`Zones`] is the immutable table of everything that is answered, [`Zones::answer`] the pure function from a
+//! question to an [`Answer`], [`respond`] the pure function from a request's bytes to a reply's bytes. [`Responder`]
+//! holds the table that is in force, and [`DnsServer`] serves it over UDP and TCP.
+//!
+//! The crate knows neither Kubernetes nor Envoy nor where a name comes from.
+
+#![deny(missing_docs)]
+
+mod answer;
+#[cfg(test)]
+mod differential;
+mod dump;
+mod fast;
+mod metrics;
+mod name;
+mod record_type;
+mod request;
+mod responder;
+mod server;
+mod slow;
+mod socket;
+mod tcp;
+mod udp;
+mod zone;
+
+pub use answer::{Answer, Records, Soa};
+pub use metrics::DnsMetrics;
+pub use name::Name;
+pub use record_type::RecordType;
+pub use responder::{DropReason, Outcome, Rcode, Responder, Transport, respond};
+pub use server::{BindError, DnsConfig, DnsServer};
+pub use zone::{Addresses, ZoneConfig, Zones};

@@ -1,0 +1,138 @@
+//! TCP (RFC 7766): many messages per connection, each behind its length; replies in the order of the requests.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::metrics::{DnsMetrics, Shard};
+use crate::responder::{Outcome, Responder, Transport, respond};
+
+/// Octets of the length before each message (RFC 1035, section 4.2.2).
+const LENGTH_OCTETS: usize = 2;
+/// Longest request; a question with all options that there are needs a tenth. Whoever announces more is cut off.
+const REQUEST_OCTETS_MAX: usize = 4096;
+/// Replies that are gathered before they are written.
+const REPLIES_OCTETS_MAX: usize = 16 * 1024;
+/// Pause after a failed accept, such as for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What all connections share.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) responder: Responder,
+    pub(crate) metrics: DnsMetrics,
+    pub(crate) shard: Arc<Shard>,
+    /// One permit per connection.
+    pub(crate) connections: Arc<Semaphore>,
+    /// How long a client may take for its next whole message, and to read its replies.
+    pub(crate) idle_timeout: Duration,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tracker: TaskTracker,
+}
+
+/// Accepts until the stop.
+pub(crate) async fn serve(listener: TcpListener, service: Service) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = service.stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => accept(stream, &service),
+            Err(error) => {
+                tracing::debug!(%error, "cannot accept a DNS connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn accept(stream: TcpStream, service: &Service) {
+    let Ok(permit) = service.connections.clone().try_acquire_owned() else {
+        service.metrics.tcp_connections_refused.inc();
+        return;
+    };
+    let service = service.clone();
+    service.tracker.clone().spawn(async move {
+        service.metrics.tcp_connections.inc();
+        if let Err(error) = (Connection { stream, service: &service }).run().await {
+            tracing::debug!(%error, "a DNS connection ended");
+        }
+        service.metrics.tcp_connections.dec();
+        drop(permit);
+    });
+}
+
+struct Connection<'a> {
+    stream: TcpStream,
+    service: &'a Service,
+}
+
+impl Connection<'_> {
+    async fn run(mut self) -> io::Result<()> {
+        self.stream.set_nodelay(true)?;
+        let mut requests = Vec::with_capacity(LENGTH_OCTETS + REQUEST_OCTETS_MAX);
+        let mut deadline = Instant::now() + self.service.idle_timeout;
+        loop {
+            let idle = timeout_at(deadline, self.stream.read_buf(&mut requests));
+            let read = tokio::select! {
+                // What has come already is still answered after the stop.
+                biased;
+                read = idle => read,
+                () = self.service.stop.cancelled() => return Ok(()),
+            };
+            match read {
+                Err(_) | Ok(Ok(0)) => return Ok(()),
+                Ok(Err(error)) => return Err(error),
+                Ok(Ok(_)) => {}
+            }
+            let answered = self.answer(&requests).await?;
+            if answered > 0 {
+                requests.drain(..answered);
+                deadline = Instant::now() + self.service.idle_timeout;
+            }
+        }
+    }
+
+    /// Answers all whole messages at the start of the buffer; how many octets they took.
+    async fn answer(&mut self, requests: &[u8]) -> io::Result<usize> {
+        let (mut replies, mut reply) = (Vec::new(), Vec::new());
+        let mut rest = requests;
+        while let Some((length, after)) = rest.split_first_chunk::<LENGTH_OCTETS>() {
+            let length = usize::from(u16::from_be_bytes(*length));
+            if length > REQUEST_OCTETS_MAX {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a request is too long"));
+            }
+            let Some((request, after)) = after.split_at_checked(length) else { break };
+            let zones = self.service.responder.load();
+            let outcome = respond(zones.as_deref(), Transport::Tcp, request, &mut reply);
+            self.service.shard.count(Transport::Tcp, outcome);
+            if let Outcome::Dropped(_) = outcome {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is no request"));
+            }
+            // The encoders keep replies below 64 KiB.
+            let reply_length = u16::try_from(reply.len()).map_err(io::Error::other)?;
+            replies.extend_from_slice(&reply_length.to_be_bytes());
+            replies.append(&mut reply);
+            rest = after;
+            if replies.len() > REPLIES_OCTETS_MAX {
+                self.send(&mut replies).await?;
+            }
+        }
+        self.send(&mut replies).await?;
+        Ok(requests.len() - rest.len())
+    }
+
+    async fn send(&mut self, replies: &mut Vec<u8>) -> io::Result<()> {
+        timeout(self.service.idle_timeout, self.stream.write_all(replies)).await??;
+        replies.clear();
+        Ok(())
+    }
+}
