@@ -1,0 +1,15 @@
+//! Writes `descriptors/envoy.binpb`: `cargo run -p xcc-envoy --example descriptors`.
+//!
+//! To be run when envoy-types is updated or when the translator emits a new type (add it to `ROOTS` in
+//! `descriptors/generate.rs`).
+
+use anyhow::{Context, Result};
+
+#[path = "../descriptors/generate.rs"]
+mod descriptor_set;
+
+fn main() -> Result<()> {
+    let path = descriptor_set::checked_in();
+    let set = descriptor_set::generate()?;
+    std::fs::write(&path, set).with_context(|| format!("{} cannot be written", path.display()))
+}
