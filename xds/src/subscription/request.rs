@@ -1,0 +1,153 @@
+//! What requests change: subscriptions in both variants. Responses follow from that in `respond`.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{Cause, Subscription};
+use crate::{
+    resource::Resource,
+    snapshot::ResourceMap,
+    version::ResourceVersion,
+    wire::{DeltaRequest, SotwRequest},
+};
+
+/// Subscribes to all resources of a type.
+const WILDCARD: &str = "*";
+
+impl Subscription {
+    /// Applies the subscription part of a delta request. It counts whatever the nonce is: the server "must honor
+    /// changes to the subscription state even if the nonce is stale".
+    pub(crate) fn subscribe_delta(&mut self, request: DeltaRequest, generation: u64) {
+        let first = !std::mem::replace(&mut self.started, true);
+        if first {
+            self.resumed = !request.initial_resource_versions.is_empty();
+            self.held = self.claimed_map(request.initial_resource_versions);
+        }
+        let subscribe = request.resource_names_subscribe;
+        let unsubscribe = request.resource_names_unsubscribe;
+        // "the client's first request for the type has both lists empty": the legacy wildcard, in the first only.
+        let legacy = first && subscribe.is_empty() && unsubscribe.is_empty();
+        for name in &unsubscribe {
+            self.unsubscribe(name, generation);
+        }
+        if legacy || subscribe.iter().any(|name| name == WILDCARD) {
+            // A repeated `*` is from a client that dropped what it had: everything is sent again.
+            let cause = if self.wildcard { Cause::Answer } else { Cause::Changed };
+            self.wildcard = true;
+            // "empty, but sent": the client can end its initialisation.
+            self.reply_due = true;
+            self.all_due(cause, generation);
+            self.answer_in_flight(generation);
+        }
+        for name in subscribe.into_iter().filter(|name| name != WILDCARD) {
+            let name: Arc<str> = name.into();
+            // All entries are answered even if the client has them, except that a client which brings versions from
+            // an earlier stream needs only what differs.
+            let cause = match self.held.get(&name) {
+                Some(_) if first => Cause::Changed,
+                _ => Cause::Answer,
+            };
+            self.names.insert(Arc::clone(&name));
+            self.name_due(name, cause, generation);
+        }
+        if first && !self.wildcard {
+            // Versions in the map are no subscriptions.
+            self.keep_named_only();
+        }
+        self.status_changed = true;
+    }
+
+    /// A name that was dropped while a response with it is on its way: a client that has subscribed to all by the time
+    /// it reads that response will keep the resource, so it must be told what becomes of it.
+    fn answer_in_flight(&mut self, generation: u64) {
+        let Some(outstanding) = &self.outstanding else {
+            return;
+        };
+        let resources = Arc::clone(&outstanding.resources);
+        for resource in resources.iter() {
+            if !self.held.contains_key(resource.name()) {
+                self.name_due(Arc::clone(resource.name()), Cause::Answer, generation);
+            }
+        }
+    }
+
+    fn claimed_map(&self, versions: impl IntoIterator<Item = (String, String)>) -> ResourceMap {
+        let claim = |(name, version): (String, String)| {
+            let name: Arc<str> = name.into();
+            let version = ResourceVersion::from(version.as_str());
+            let resource = Resource::claimed(self.type_url.clone(), Arc::clone(&name), version);
+            (name, Arc::new(resource))
+        };
+        versions.into_iter().map(claim).collect()
+    }
+
+    fn unsubscribe(&mut self, name: &str, generation: u64) {
+        if name == WILDCARD {
+            self.wildcard = false;
+            self.reply_due = false;
+            self.keep_named_only();
+            return;
+        }
+        let Some(name) = self.names.take(name) else {
+            return;
+        };
+        if self.wildcard {
+            // The client cannot know whether the wildcard covers the name: it must be told.
+            self.name_due(name, Cause::Answer, generation);
+        } else {
+            self.forget(&name);
+        }
+    }
+
+    /// Forgets a name that the client has dropped.
+    fn forget(&mut self, name: &str) {
+        self.held.remove(name);
+        self.due.remove(name);
+        self.removals.remove(name);
+        self.status.parked.remove(name);
+    }
+
+    fn keep_named_only(&mut self) {
+        let names = &self.names;
+        self.held = names
+            .iter()
+            .filter_map(|name| Some((Arc::clone(name), Arc::clone(self.held.get(name)?))))
+            .collect();
+        self.due.retain(|name, _| names.contains(name));
+        self.removals.retain(|name, _| names.contains(name));
+        self.status.parked.retain(|name, _| names.contains(name));
+    }
+
+    /// Applies the subscription part of a SotW request, which lists everything that is subscribed to: "new
+    /// DiscoveryRequests supersede any prior ones".
+    pub(crate) fn subscribe_sotw(&mut self, request: SotwRequest, generation: u64) {
+        let first = !std::mem::replace(&mut self.started, true);
+        self.legacy_wildcard &= request.resource_names.is_empty();
+        let wildcard = self.legacy_wildcard || request.resource_names.iter().any(|name| name == WILDCARD);
+        let was_wildcard = std::mem::replace(&mut self.wildcard, wildcard);
+        let names: BTreeSet<Arc<str>> =
+            request.resource_names.into_iter().filter(|name| name != WILDCARD).map(Arc::from).collect();
+        let dropped: Vec<_> = self.names.difference(&names).cloned().collect();
+        let added: Vec<_> = names.difference(&self.names).cloned().collect();
+        self.status_changed |= first || was_wildcard != wildcard || !dropped.is_empty() || !added.is_empty();
+        self.names = names;
+        if was_wildcard && !wildcard {
+            self.keep_named_only();
+        }
+        if !wildcard {
+            dropped.iter().for_each(|name| self.forget(name));
+        }
+        // "if the subscription grows, the server must send the newly named", even if unchanged.
+        for name in added {
+            self.name_due(name, Cause::Answer, generation);
+        }
+        if wildcard && !was_wildcard {
+            // Only a client that has never named anything surely had the whole state at that version.
+            if first && self.legacy_wildcard && self.is_whole_state() && !request.version_info.is_empty() {
+                self.claimed = Some(ResourceVersion::from(request.version_info.as_str()));
+            }
+            self.all_due(Cause::Changed, generation);
+        }
+        // The whole state is owed to the first request, even if it is empty.
+        self.reply_due |= self.is_whole_state() && (first || (wildcard && !was_wildcard));
+    }
+}

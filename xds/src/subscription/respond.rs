@@ -1,0 +1,303 @@
+//! What is sent next, given a snapshot and what other types on the stream allow.
+
+use std::sync::Arc;
+
+use super::{Cause, Outstanding, Subscription, Waiting};
+use crate::{
+    resource::{Resource, field_len},
+    response::{Response, Variant},
+    snapshot::{ResourceMap, Snapshot, changed_names},
+    type_url::TypeUrl,
+    version::ResourceVersion,
+};
+
+/// What a response is made from.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) generation: u64,
+    /// False while the client has not answered what this type's resources refer to.
+    pub(crate) adds_open: bool,
+    /// True while types that refer to this one may be about to be subscribed to.
+    pub(crate) opening: bool,
+    /// The newest generation at which nothing that the client holds refers to what that generation removed.
+    pub(crate) removals_settled: u64,
+    /// Where a delta response is split.
+    pub(crate) response_bytes_max: usize,
+    pub(crate) stream_id: u64,
+    pub(crate) response_number: u64,
+}
+
+struct Batch {
+    version: ResourceVersion,
+    resources: Vec<Arc<Resource>>,
+    refreshes: Vec<(TypeUrl, Arc<str>)>,
+    removed: Vec<Arc<str>>,
+}
+
+impl Subscription {
+    /// The next response, or `None` if there is nothing to say now. At most one is in flight.
+    pub(crate) fn next_response(&mut self, view: &View<'_>) -> Option<Response> {
+        self.waiting = None;
+        if self.outstanding.is_some() {
+            return None;
+        }
+        self.expand(view.snapshot);
+        for (name, generation) in &self.removals {
+            if *generation <= view.removals_settled {
+                self.due.entry(Arc::clone(name)).or_insert(Cause::Changed);
+            }
+        }
+        if self.due.is_empty() && !self.reply_due {
+            return None;
+        }
+        let target = view.snapshot.map(&self.type_url);
+        let is_gone = |name: &Arc<str>| self.held.contains_key(name) && !target.contains_key(name);
+        if !view.adds_open {
+            self.waiting = Some(Waiting::Answer);
+            return None;
+        }
+        if view.opening && self.resumed && self.due.keys().any(is_gone) {
+            self.waiting = Some(Waiting::Opening);
+            return None;
+        }
+        let batch = if self.is_whole_state() {
+            self.whole_state(&target, view)
+        } else {
+            self.what_differs(&target, view)
+        };
+        batch.map(|batch| self.send(batch, view))
+    }
+
+    /// Turns "everything is due" into names.
+    fn expand(&mut self, snapshot: &Snapshot) {
+        let Some(mut cause) = self.due_all.take() else {
+            return;
+        };
+        let target = snapshot.map(&self.type_url);
+        if self.claimed.take().is_some_and(|claimed| claimed == snapshot.version(&self.type_url)) {
+            // Subscribed to all, at the version of all: nothing to send ("may skip resend" for wildcards).
+            self.held = target;
+            self.reply_due = false;
+            return;
+        }
+        if self.is_relabelled(snapshot, &target) {
+            cause = cause.max(Cause::Refresh);
+        }
+        let names: Vec<Arc<str>> = match (self.wildcard, cause) {
+            (false, _) => self.names.iter().cloned().collect(),
+            (true, Cause::Changed) => changed_names(&self.held, &target).collect(),
+            (true, _) => target.keys().chain(self.held.keys()).cloned().collect(),
+        };
+        for name in names {
+            let is_gone = cause == Cause::Answer && !target.contains_key(&name);
+            if is_gone && self.held.contains_key(&name) {
+                // The removal is sent in its time; should the resource come back before that, it is new to the client.
+                let unknown = ResourceVersion::from("");
+                let dropped = Resource::claimed(self.type_url.clone(), Arc::clone(&name), unknown);
+                self.held.insert(Arc::clone(&name), Arc::new(dropped));
+            }
+            let cause = if is_gone { Cause::Changed } else { cause };
+            let due = self.due.entry(name).or_insert(cause);
+            *due = cause.max(*due);
+        }
+    }
+
+    /// In SotW the version belongs to the type: another label is an update even if no resource differs.
+    fn is_relabelled(&self, snapshot: &Snapshot, target: &ResourceMap) -> bool {
+        let label = snapshot.label(&self.type_url);
+        self.variant == Variant::Sotw
+            && label.is_some()
+            && label != self.status.sent.as_ref()
+            && match self.wildcard {
+                true => changed_names(&self.held, target).next().is_none(),
+                false => self.names.iter().all(|name| self.held.get(name) == target.get(name)),
+            }
+    }
+
+    /// Delta, and in SotW the types that may be sent in parts.
+    fn what_differs(&mut self, target: &ResourceMap, view: &View<'_>) -> Option<Batch> {
+        let delta = self.variant == Variant::Delta;
+        let mut resources = Vec::new();
+        let mut removed = Vec::new();
+        let mut bytes = 0;
+        while let Some((name, cause)) = self.due.pop_first() {
+            let size = target.get(&name).map_or_else(|| field_len(name.len()), |r| r.delta_len());
+            if delta && bytes > 0 && bytes + size > view.response_bytes_max {
+                self.due.insert(name, cause);
+                break;
+            }
+            match target.get(&name) {
+                Some(resource) => {
+                    self.removals.remove(&name);
+                    if self.differs(resource, cause) {
+                        resources.push(Arc::clone(resource));
+                        bytes += size;
+                    }
+                }
+                None if self.is_removed(&name, cause, view) => {
+                    self.held.remove(&name);
+                    // SotW cannot say that a resource of these types is gone.
+                    if delta {
+                        removed.push(name);
+                        bytes += size;
+                    }
+                }
+                None => {}
+            }
+        }
+        for resource in &resources {
+            self.held.insert(Arc::clone(resource.name()), Arc::clone(resource));
+        }
+        self.share_held(target);
+        let owed = delta && std::mem::take(&mut self.reply_due);
+        if resources.is_empty() && removed.is_empty() && !owed {
+            return None;
+        }
+        let refreshes = resources.iter().flat_map(|resource| resource.refreshed()).cloned().collect();
+        Some(Batch { version: view.snapshot.version(&self.type_url), resources, refreshes, removed })
+    }
+
+    /// Whether a resource that exists is to be sent. Keeps the books of what is parked.
+    fn differs(&mut self, resource: &Arc<Resource>, cause: Cause) -> bool {
+        let name = resource.name();
+        let parked = self.status.parked.get(name) == Some(resource.version());
+        if !parked && self.status.parked.remove(name).is_some() {
+            self.status_changed = true;
+        }
+        if cause == Cause::Answer {
+            self.status.parked.remove(name);
+            return true;
+        }
+        if !self.wants(name) || parked {
+            return false;
+        }
+        let same = match self.held.get(name) {
+            Some(held) if held == resource => {
+                if !Arc::ptr_eq(held, resource) {
+                    // Lets go of a claim from an earlier stream, or of an older encoding.
+                    self.held.insert(Arc::clone(name), Arc::clone(resource));
+                }
+                true
+            }
+            _ => false,
+        };
+        if same && cause == Cause::Changed {
+            return false;
+        }
+        if !same && self.refused.get(name).is_some_and(|refused| refused.contains(resource.version())) {
+            self.status.parked.insert(Arc::clone(name), resource.version().clone());
+            self.status_changed = true;
+            return false;
+        }
+        true
+    }
+
+    /// Whether a resource that does not exist is to be reported now. A removal waits for its referrers.
+    fn is_removed(&mut self, name: &Arc<str>, cause: Cause, view: &View<'_>) -> bool {
+        if self.status.parked.remove(name).is_some() {
+            self.status_changed = true;
+        }
+        if !self.held.contains_key(name) {
+            self.removals.remove(name);
+            return cause == Cause::Answer;
+        }
+        let generation = *self.removals.entry(Arc::clone(name)).or_insert(view.generation);
+        let settled = generation <= view.removals_settled || cause == Cause::Answer;
+        if settled {
+            self.removals.remove(name);
+        }
+        settled
+    }
+
+    /// SotW for Cluster and Listener: "all resources, and what is missing is deleted".
+    fn whole_state(&mut self, target: &ResourceMap, view: &View<'_>) -> Option<Batch> {
+        let mut answers = self.reply_due;
+        let mut changed = answers;
+        while let Some((name, cause)) = self.due.pop_first() {
+            answers |= cause == Cause::Answer;
+            changed |= cause == Cause::Answer;
+            match target.get(&name) {
+                Some(resource) => {
+                    self.removals.remove(&name);
+                    let differs = cause != Cause::Changed || self.held.get(&name) != Some(resource);
+                    changed |= differs && self.wants(&name);
+                }
+                None if self.is_removed(&name, cause, view) => {
+                    changed = true;
+                    self.held.remove(&name);
+                }
+                None => {}
+            }
+        }
+        if !changed {
+            let version = view.snapshot.version(&self.type_url);
+            // What was refused is no longer current, and what is current the client has.
+            self.parked_version.take_if(|parked| *parked != version);
+            self.share_held(target);
+            return None;
+        }
+        let mut resources: Vec<Arc<Resource>> = match self.wildcard {
+            true => target.values().cloned().collect(),
+            false => self.names.iter().filter_map(|name| target.get(name)).cloned().collect(),
+        };
+        let kept: Vec<_> = self.removals.keys().filter_map(|name| self.held.get(name)).cloned().collect();
+        let version = self.whole_version(view.snapshot, &kept);
+        if !answers && self.refused_versions.contains(&version) {
+            self.parked_version = Some(version);
+            return None;
+        }
+        self.reply_due = false;
+        self.parked_version = None;
+        self.status.parked.clear();
+        // Clients skip what they have; only what is new to them makes them wait.
+        let new = resources.iter().filter(|resource| self.held.get(resource.name()) != Some(resource));
+        let refreshes = new.flat_map(|resource| resource.refreshed()).cloned().collect();
+        resources.extend(kept);
+        self.held = resources.iter().map(|r| (Arc::clone(r.name()), Arc::clone(r))).collect();
+        self.share_held(target);
+        Some(Batch { version, resources, refreshes, removed: Vec::new() })
+    }
+
+    /// A response that still holds removed resources is not the snapshot's version: a version must not name two contents.
+    fn whole_version(&self, snapshot: &Snapshot, kept: &[Arc<Resource>]) -> ResourceVersion {
+        let version = snapshot.version(&self.type_url);
+        if kept.is_empty() {
+            return version;
+        }
+        let mut text = version.to_string();
+        for resource in kept {
+            text.push('\0');
+            text.push_str(resource.name());
+            text.push('\0');
+            text.push_str(&resource.version().to_string());
+        }
+        ResourceVersion::of(text.as_bytes())
+    }
+
+    /// A client that holds all of the snapshot needs no map of its own.
+    fn share_held(&mut self, target: &ResourceMap) {
+        if self.wildcard && self.due.is_empty() && self.removals.is_empty() && !self.is_refused() {
+            self.held = target.clone();
+        }
+    }
+
+    fn send(&mut self, batch: Batch, view: &View<'_>) -> Response {
+        let Batch { version, resources, refreshes, removed } = batch;
+        let nonce = format!("{:x}.{}", view.stream_id, view.response_number);
+        self.status.responses += 1;
+        self.status.resources_sent += resources.len() as u64;
+        self.status.removals_sent += removed.len() as u64;
+        self.status.sent = Some(version.clone());
+        self.status_changed = true;
+        let resources = Arc::new(resources);
+        self.outstanding = Some(Outstanding {
+            nonce: nonce.clone(),
+            version: version.clone(),
+            resources: Arc::clone(&resources),
+            completes: self.due.is_empty().then_some(view.generation),
+        });
+        let (variant, type_url) = (self.variant, self.type_url.clone());
+        Response { variant, type_url, version, nonce, resources, refreshes, removed }
+    }
+}
