@@ -1,1 +1,35 @@
-fn main() {}
+//! The `xcc` binary: see `xcc --help`.
+
+mod admin;
+mod cli;
+mod cmd;
+mod gate;
+mod metrics;
+mod pipeline;
+mod publisher;
+mod ready;
+mod resolver;
+mod serve;
+mod telemetry;
+mod xds_listener;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+
+/// Wrong flags and configuration, taken ports, unreadable files (clap uses the same for flags).
+const EXIT_CONFIG: u8 = 2;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Translate(args) => cmd::translate::run(&args),
+        Command::Bootstrap(args) => cmd::bootstrap::run(&args),
+        Command::Version => cmd::version::run(),
+    };
+    result.unwrap_or_else(|error| {
+        telemetry::print_error(&error);
+        ExitCode::from(EXIT_CONFIG)
+    })
+}

@@ -1,0 +1,338 @@
+//! The command line: names, defaults and meaning of every flag. Nothing is done here.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use xcc_envoy::{MatcherForm, XdsAddress};
+use xcc_model::{RemoteName, ZoneName};
+
+/// Cross-cluster Connectivity: an Envoy xDS control plane.
+///
+/// Labelled HTTPProxies of other clusters become reachable by name through one Envoy gateway: xcc serves the
+/// gateway's configuration over xDS and answers the services' host names with its address.
+#[derive(Debug, Parser)]
+#[command(name = "xcc", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the control plane: watch remotes, serve xDS, DNS and the admin endpoint.
+    Serve(Box<ServeArgs>),
+    /// Show what serve would make of manifests: Envoy configuration, zone and diagnostics.
+    ///
+    /// Exit status: 0 clean, 1 with diagnostics, 2 on error.
+    Translate(TranslateArgs),
+    /// Print the Envoy bootstrap of a gateway.
+    Bootstrap(BootstrapArgs),
+    /// Print version, commit, and the versions of Envoy and Kubernetes that are supported.
+    Version,
+}
+
+/// What decides how names are imported and how gateways carry them; the same offline and in service.
+#[derive(Debug, Args)]
+pub(crate) struct GatewayArgs {
+    /// A DNS domain to answer for; repeatable.
+    #[arg(long = "zone", env = "XCC_ZONE", value_name = "DOMAIN", default_value = "xcc.test", value_delimiter = ',', value_parser = zone)]
+    pub(crate) zones: Vec<ZoneName>,
+
+    /// The address that Envoy's listeners bind.
+    #[arg(long, env = "XCC_GATEWAY_BIND", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    pub(crate) gateway_bind: IpAddr,
+
+    /// Added to a service's port for the port that Envoy binds: 10000 makes 443 the port 10443.
+    #[arg(long, env = "XCC_GATEWAY_PORT_OFFSET", value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) gateway_port_offset: u16,
+
+    /// How long resolvers may keep an answer.
+    #[arg(long = "dns-ttl", env = "XCC_DNS_TTL", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub(crate) dns_ttl_seconds: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// A remote to import from, as NAME=dir:PATH (a directory of manifests, watched); repeatable.
+    #[arg(
+        long = "remote",
+        env = "XCC_REMOTE",
+        value_name = "NAME=dir:PATH",
+        value_delimiter = ',',
+        required = true
+    )]
+    pub(crate) remotes: Vec<RemoteArg>,
+
+    /// An address of the gateway, which DNS answers with; repeatable.
+    #[arg(
+        long = "gateway-address",
+        env = "XCC_GATEWAY_ADDRESS",
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        required = true
+    )]
+    pub(crate) gateway_addresses: Vec<IpAddr>,
+
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
+
+    /// Where gateways connect for xDS (gRPC).
+    #[arg(long, env = "XCC_XDS_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:18000")]
+    pub(crate) xds_listen: SocketAddr,
+
+    /// Serve xDS without TLS on an address that is not loopback: whoever reaches it may read the configuration.
+    #[arg(long, env = "XCC_XDS_INSECURE")]
+    pub(crate) xds_insecure: bool,
+
+    /// PEM file with the certificate chain of the xDS server; read again when it changes.
+    #[arg(long, env = "XCC_XDS_TLS_CERT", value_name = "FILE", requires_all = ["xds_tls_key", "xds_client_ca"])]
+    pub(crate) xds_tls_cert: Option<PathBuf>,
+
+    /// PEM file with the private key of the xDS server.
+    #[arg(long, env = "XCC_XDS_TLS_KEY", value_name = "FILE", requires = "xds_tls_cert")]
+    pub(crate) xds_tls_key: Option<PathBuf>,
+
+    /// PEM file with the authorities that gateways' certificates must come from. A gateway's certificate must
+    /// name its node cluster or its node id.
+    #[arg(long, env = "XCC_XDS_CLIENT_CA", value_name = "FILE", requires = "xds_tls_cert")]
+    pub(crate) xds_client_ca: Option<PathBuf>,
+
+    /// Where DNS queries come in, over UDP and TCP.
+    #[arg(long, env = "XCC_DNS_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8053")]
+    pub(crate) dns_listen: SocketAddr,
+
+    /// Where /livez, /readyz, /metrics and /debug are served.
+    #[arg(long, env = "XCC_ADMIN_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9080")]
+    pub(crate) admin_listen: SocketAddr,
+
+    /// How long gateways keep a withdrawn name after DNS stopped answering it, in seconds [default: the TTL].
+    #[arg(long, env = "XCC_WITHDRAW_DELAY", value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) withdraw_delay: Option<Duration>,
+
+    /// The form of log lines [default: text on a terminal, else json]. RUST_LOG sets the level.
+    #[arg(long, env = "XCC_LOG_FORMAT", value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+impl ServeArgs {
+    /// How long gateways keep a withdrawn name: as long as resolvers may keep the answer, unless told otherwise.
+    pub(crate) fn withdraw_delay(&self) -> Duration {
+        self.withdraw_delay.unwrap_or_else(|| Duration::from_secs(self.gateway.dns_ttl_seconds.into()))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TranslateArgs {
+    /// A file or directory of manifests, or - for standard input; repeatable. NAME=PATH puts it under the remote NAME.
+    #[arg(short = 'f', long = "filename", value_name = "[NAME=]PATH", required = true)]
+    pub(crate) files: Vec<FileArg>,
+
+    /// How to print the result.
+    #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
+    pub(crate) output: OutputFormat,
+
+    /// An address of the gateway, which DNS answers with; repeatable [default: 192.0.2.1, reserved for documentation].
+    #[arg(
+        long = "gateway-address",
+        env = "XCC_GATEWAY_ADDRESS",
+        value_name = "ADDRESS",
+        value_delimiter = ','
+    )]
+    pub(crate) gateway_addresses: Vec<IpAddr>,
+
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
+
+    /// How names are matched: serve chooses by what a gateway's Envoy can do.
+    #[arg(long, value_name = "FORM", default_value = "server-names")]
+    pub(crate) matcher_form: MatcherFormArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    Yaml,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MatcherFormArg {
+    /// Envoy's ServerNameMatcher, the smallest and fastest.
+    ServerNames,
+    /// An exact-match map with suffix matches for wildcards, for Envoys without it.
+    ExactMap,
+}
+
+impl From<MatcherFormArg> for MatcherForm {
+    fn from(form: MatcherFormArg) -> Self {
+        match form {
+            MatcherFormArg::ServerNames => Self::ServerNames,
+            MatcherFormArg::ExactMap => Self::ExactMap,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BootstrapArgs {
+    /// The gateway's own id, its pod name say; unique among gateways.
+    #[arg(long, env = "XCC_NODE_ID", value_name = "ID")]
+    pub(crate) node_id: String,
+
+    /// The group of gateways that it belongs to.
+    #[arg(long, env = "XCC_NODE_CLUSTER", value_name = "NAME", default_value = "xcc-gateway")]
+    pub(crate) node_cluster: String,
+
+    /// Where xcc serves xDS, an IP address or a DNS name; repeatable.
+    #[arg(
+        long = "xds-address",
+        env = "XCC_XDS_ADDRESS",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:18000",
+        value_delimiter = ','
+    )]
+    pub(crate) xds_addresses: Vec<XdsAddress>,
+
+    /// Where Envoy's own admin pages are served.
+    #[arg(long, env = "XCC_ADMIN_ADDRESS", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9901")]
+    pub(crate) admin_address: SocketAddr,
+
+    /// PEM file with the authority of xcc's certificate; with the two below, xDS goes over mutual TLS.
+    #[arg(long, env = "XCC_TLS_CA", value_name = "FILE", requires_all = ["tls_cert", "tls_key"])]
+    pub(crate) tls_ca: Option<String>,
+
+    /// PEM file with the gateway's certificate chain; Envoy reads it again when it is replaced.
+    #[arg(long, env = "XCC_TLS_CERT", value_name = "FILE", requires = "tls_ca")]
+    pub(crate) tls_cert: Option<String>,
+
+    /// PEM file with the gateway's private key.
+    #[arg(long, env = "XCC_TLS_KEY", value_name = "FILE", requires = "tls_ca")]
+    pub(crate) tls_key: Option<String>,
+
+    /// The name that xcc's certificate must have [default: the hosts of --xds-address].
+    #[arg(long, env = "XCC_TLS_SERVER_NAME", value_name = "NAME", requires = "tls_ca")]
+    pub(crate) tls_server_name: Option<String>,
+
+    /// Write the bootstrap and what it refers to into this directory instead of printing it. Envoy has to find it
+    /// there: then it reads its certificates again when they are replaced.
+    #[arg(long, env = "XCC_OUTPUT_DIRECTORY", value_name = "DIRECTORY")]
+    pub(crate) output_directory: Option<PathBuf>,
+
+    /// How to print it.
+    #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
+    pub(crate) output: OutputFormat,
+}
+
+/// `NAME=dir:PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RemoteArg {
+    pub(crate) name: RemoteName,
+    pub(crate) directory: PathBuf,
+}
+
+impl FromStr for RemoteArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = "want NAME=dir:PATH";
+        let (name, source) = text.split_once('=').ok_or(form)?;
+        let name = RemoteName::parse(name).map_err(|error| error.to_string())?;
+        match source.split_once(':') {
+            Some(("dir", path)) if !path.is_empty() => Ok(Self { name, directory: path.into() }),
+            Some(("dir", _)) => Err("the path after dir: is empty".to_owned()),
+            _ => Err(format!("unknown source {source:?}: {form}")),
+        }
+    }
+}
+
+/// `PATH` or `NAME=PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileArg {
+    pub(crate) remote: RemoteName,
+    pub(crate) path: PathBuf,
+}
+
+/// The remote that files belong to when `-f` names none.
+const DEFAULT_REMOTE: &str = "remote";
+
+impl FromStr for FileArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, path) = match text.split_once('=') {
+            // A path may have an equals sign of its own: what stands before a remote's name cannot have a slash.
+            Some((name, path)) if !name.contains('/') => (name, path),
+            _ => (DEFAULT_REMOTE, text),
+        };
+        let path = match path {
+            "" => return Err("the path is empty".to_owned()),
+            "-" => "/dev/stdin",
+            path => path,
+        };
+        let remote = RemoteName::parse(name).map_err(|error| error.to_string())?;
+        Ok(Self { remote, path: path.into() })
+    }
+}
+
+fn zone(text: &str) -> Result<ZoneName, String> {
+    ZoneName::parse(text).map_err(|error| error.to_string())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 =
+        text.strip_suffix('s').unwrap_or(text).parse().map_err(|_| "want seconds, as in 30 or 0.5")?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn remotes_are_named_sources() {
+        let remote: RemoteArg = "east=dir:a/b=c".parse().unwrap();
+        assert_eq!((remote.name.as_str(), remote.directory), ("east", "a/b=c".into()));
+        for text in ["", "east", "east=", "east=dir:", "east=ftp:x", "East=dir:x", "=dir:x", "a+b=dir:x"] {
+            assert!(text.parse::<RemoteArg>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn files_may_name_their_remote() {
+        for (text, remote, path) in [
+            ("a.yaml", "remote", "a.yaml"),
+            ("east=a.yaml", "east", "a.yaml"),
+            ("./a=b.yaml", "remote", "./a=b.yaml"),
+            ("-", "remote", "/dev/stdin"),
+        ] {
+            let file: FileArg = text.parse().unwrap();
+            assert_eq!((file.remote.as_str(), file.path), (remote, path.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn delays_are_seconds() {
+        assert_eq!(seconds("0"), Ok(Duration::ZERO));
+        assert_eq!(seconds("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["-1", "x", "", "1e300"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! `xcc version`.
+
+use std::process::ExitCode;
+
+/// The Envoys that the integration tests run against, oldest and newest.
+const ENVOY_VERSIONS: &str = "1.36 to 1.40";
+
+/// Prints what this binary is and what it works with.
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    super::print(&format!(
+        "xcc {}\ncommit: {}\nenvoy: {ENVOY_VERSIONS}\n",
+        env!("CARGO_PKG_VERSION"),
+        env!("XCC_COMMIT"),
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}

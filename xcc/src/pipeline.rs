@@ -1,0 +1,408 @@
+//! The loop: updates of remotes and ACKs of gateways come in; snapshots and zones go out. One task owns all state.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+use xcc_dns::{Responder, Zones};
+use xcc_model::{Diagnostic, ImportPolicy, Inventory, RemoteName, RemoteView, ServiceTable, Update};
+use xcc_xds::{Clients, TypeUrl};
+
+use crate::gate::{Gate, Generation, NameState, ZoneChange};
+use crate::metrics::PipelineMetrics;
+use crate::publisher::Publisher;
+use crate::ready::BlockReady;
+
+/// Updates that wait to be taken; a source that is faster than this waits.
+pub(crate) const UPDATES_MAX: usize = 1_024;
+/// How many updates are taken before the next publication: a flood must not hold it up.
+const UPDATES_PER_TURN_MAX: usize = 4 * UPDATES_MAX;
+/// How long the first publication waits for remotes that have not told everything yet.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
+/// Least time between two publications; the first after quiet goes out at once.
+const WINDOW_MIN: Duration = Duration::from_millis(20);
+/// How the window grows: a gateway takes longer to apply a longer list of names.
+const WINDOW_PER_NAME: Duration = Duration::from_micros(5);
+const WINDOW_MAX: Duration = Duration::from_secs(1);
+
+/// A question of the admin endpoint; the pipeline answers from its own state.
+pub(crate) enum Query {
+    /// The table with the state of each name, the remotes and the diagnostics.
+    Table(oneshot::Sender<Value>),
+    /// The gateways with what they have ACKed.
+    Clients(oneshot::Sender<Value>),
+}
+
+/// Everything that the pipeline is connected to.
+pub(crate) struct Connections {
+    pub(crate) updates: mpsc::Receiver<Update>,
+    pub(crate) queries: mpsc::Receiver<Query>,
+    pub(crate) clients: Clients,
+    pub(crate) responder: Responder,
+    pub(crate) metrics: PipelineMetrics,
+}
+
+/// Guards that hold readiness back until the pipeline has done its first work.
+pub(crate) struct ReadyGuards {
+    /// Every remote has told everything, or its time is over.
+    pub(crate) synced: BlockReady,
+    /// A gateway carries what there is, so that DNS can answer.
+    pub(crate) gateway: BlockReady,
+}
+
+/// The one owner of ground state and of what is derived from it.
+pub(crate) struct Pipeline {
+    connections: Connections,
+    policy: ImportPolicy,
+    inventory: Inventory,
+    views: BTreeMap<RemoteName, RemoteView>,
+    touched: BTreeSet<RemoteName>,
+    table: ServiceTable,
+    /// What gateways were told last: the table, and what was withdrawn a short while ago.
+    carried: ServiceTable,
+    diagnostics: Vec<Diagnostic>,
+    gate: Gate,
+    publisher: Publisher,
+    zones: Zones,
+    /// Remotes that have not told everything yet; nothing is published before they have, or their time is over.
+    unsynced: BTreeSet<RemoteName>,
+    sync_deadline: Instant,
+    waiting_for_sync: Option<BlockReady>,
+    waiting_for_gateway: Option<BlockReady>,
+    /// When the next publication may go out, if one is due.
+    due: Option<Instant>,
+    last_publication: Option<Instant>,
+    passed_over: BTreeSet<u64>,
+}
+
+/// What a turn found different.
+#[derive(Debug, Default, Clone, Copy)]
+struct Changed {
+    names: bool,
+    endpoints: bool,
+}
+
+impl Pipeline {
+    /// Makes the pipeline of these remotes. Nothing is published before all of them have told everything once, or
+    /// [`SYNC_TIMEOUT`] is over.
+    pub(crate) fn new(
+        connections: Connections,
+        remotes: BTreeSet<RemoteName>,
+        policy: ImportPolicy,
+        gate: Gate,
+        publisher: Publisher,
+        zones: Zones,
+        ready: ReadyGuards,
+    ) -> Self {
+        Self {
+            connections,
+            policy,
+            inventory: Inventory::default(),
+            views: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            table: ServiceTable::default(),
+            carried: ServiceTable::default(),
+            diagnostics: Vec::new(),
+            gate,
+            publisher,
+            zones,
+            unsynced: remotes,
+            sync_deadline: Instant::now() + SYNC_TIMEOUT,
+            waiting_for_sync: Some(ready.synced),
+            waiting_for_gateway: Some(ready.gateway),
+            due: None,
+            last_publication: None,
+            passed_over: BTreeSet::new(),
+        }
+    }
+
+    /// Runs until shutdown.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        let mut clients_changed = self.connections.clients.changed();
+        loop {
+            let wake_at = self.wake_at(Instant::now());
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                Some(update) = self.connections.updates.recv() => self.take_updates(update),
+                Some(query) = self.connections.queries.recv() => self.answer(query),
+                Ok(()) = clients_changed.changed() => {}
+                () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
+            }
+            self.turn(Instant::now());
+        }
+    }
+
+    fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let sync = (!self.unsynced.is_empty()).then_some(self.sync_deadline);
+        [self.due, self.gate.deadline(now), sync].into_iter().flatten().min()
+    }
+
+    /// Takes an update and those that wait behind it, so that a burst costs one derivation.
+    fn take_updates(&mut self, first: Update) {
+        let mut next = Some(first);
+        let mut taken = 0;
+        while let Some(update) = next {
+            let remote = update.remote.clone();
+            if self.inventory.apply(update) {
+                self.touched.insert(remote);
+            }
+            taken += 1;
+            next = (taken < UPDATES_PER_TURN_MAX).then(|| self.connections.updates.try_recv().ok()).flatten();
+        }
+    }
+
+    fn turn(&mut self, now: Instant) {
+        if !self.is_synced(now) {
+            return;
+        }
+        let changed = self.derive();
+        if self.due.is_none() && (changed.names || self.last_publication.is_none()) {
+            self.due = Some(self.last_publication.map_or(now, |last| now.max(last + self.window())));
+        }
+        let expired = self.gate.expire(now);
+        if self.due.is_some_and(|due| due <= now) || expired {
+            self.publish_names(now);
+        } else if changed.endpoints {
+            self.publish_endpoints();
+        }
+        self.observe_gateways(now);
+    }
+
+    fn is_synced(&mut self, now: Instant) -> bool {
+        if self.waiting_for_sync.is_none() {
+            return true;
+        }
+        let remotes = self.inventory.remotes();
+        self.unsynced.retain(|name| !remotes.get(name).is_some_and(|remote| remote.synced));
+        if !self.unsynced.is_empty() && now < self.sync_deadline {
+            return false;
+        }
+        if !self.unsynced.is_empty() {
+            warn!(remotes = ?self.unsynced, "remotes have not told everything in time: serving the others");
+            self.unsynced.clear();
+        }
+        self.waiting_for_sync = None;
+        true
+    }
+
+    /// Derives anew what depends on the touched remotes.
+    fn derive(&mut self) -> Changed {
+        let mut changed = Changed::default();
+        let mut diagnostics_changed = false;
+        let touched = std::mem::take(&mut self.touched);
+        for name in &touched {
+            let view = self.inventory.remotes().get(name);
+            let view = view.map(|remote| RemoteView::derive(name, remote, &self.policy)).unwrap_or_default();
+            let old = self.views.get(name);
+            changed.names |= old.map_or(!view.exports.is_empty(), |old| old.exports != view.exports);
+            changed.endpoints |= old.is_none_or(|old| old.backend != view.backend);
+            diagnostics_changed |=
+                old.map_or(!view.diagnostics.is_empty(), |old| old.diagnostics != view.diagnostics);
+            self.views.insert(name.clone(), view);
+        }
+        self.views.retain(|name, _| self.inventory.remotes().contains_key(name));
+        if changed.names || diagnostics_changed {
+            let (mut table, mut diagnostics) = ServiceTable::merge(&self.views);
+            diagnostics.extend(self.publisher.keep_carriable(&mut table));
+            diagnostics.sort();
+            self.table = table;
+            self.report(diagnostics);
+        } else if changed.endpoints {
+            for (name, backend) in &mut self.table.backends {
+                if let (true, Some(view)) = (touched.contains(name), self.views.get(name)) {
+                    backend.clone_from(&view.backend);
+                }
+            }
+        }
+        if !touched.is_empty() {
+            self.connections.metrics.set_remotes(self.inventory.remotes(), &self.views);
+        }
+        changed
+    }
+
+    /// Keeps the diagnostics and logs what is new: once, not at every derivation.
+    fn report(&mut self, diagnostics: Vec<Diagnostic>) {
+        const LOGGED_AT_ONCE_MAX: usize = 20;
+        let is_new = |diagnostic: &&Diagnostic| self.diagnostics.binary_search(diagnostic).is_err();
+        let new = diagnostics.iter().filter(is_new);
+        for diagnostic in new.clone().take(LOGGED_AT_ONCE_MAX) {
+            warn!(
+                remote = %diagnostic.remote, object = %diagnostic.object, reason = ?diagnostic.reason,
+                "{}", diagnostic.message
+            );
+        }
+        let unlogged = new.count().saturating_sub(LOGGED_AT_ONCE_MAX);
+        if unlogged > 0 {
+            warn!(unlogged, "more diagnostics: see /debug/table");
+        }
+        self.connections.metrics.set_diagnostics(&diagnostics);
+        self.diagnostics = diagnostics;
+    }
+
+    /// Publishes the names: DNS stops answering what is gone before the gateways hear of it.
+    fn publish_names(&mut self, now: Instant) {
+        let change = self.gate.set_table(&self.table, now);
+        self.change_zone(&change);
+        self.carried = self.gate.gateway_table(&self.table);
+        match self.publisher.publish(&self.carried) {
+            Ok(generation) => {
+                self.gate.published(generation);
+                debug!(
+                    generation,
+                    names = self.carried.imports.len(),
+                    withdrawn = change.removed.len(),
+                    "published"
+                );
+            }
+            // What gateways have stays; the names of this table wait.
+            Err(error) => {
+                self.connections.metrics.publication_failed();
+                error!("not published: {error:#}");
+            }
+        }
+        self.connections.metrics.publications.inc();
+        self.due = None;
+        self.last_publication = Some(now);
+    }
+
+    /// Publishes endpoints alone. They never wait for names: a lost node hurts now.
+    fn publish_endpoints(&mut self) {
+        for (remote, backend) in &self.table.backends {
+            if let Some(carried) = self.carried.backends.get_mut(remote) {
+                carried.clone_from(backend);
+            }
+        }
+        if let Err(error) = self.publisher.publish_endpoints(&self.carried) {
+            self.connections.metrics.publication_failed();
+            error!("endpoints are not published: {error:#}");
+        }
+        self.connections.metrics.publications.inc();
+    }
+
+    fn window(&self) -> Duration {
+        let names = u32::try_from(self.table.imports.len()).unwrap_or(u32::MAX);
+        WINDOW_PER_NAME.saturating_mul(names).clamp(WINDOW_MIN, WINDOW_MAX)
+    }
+
+    fn observe_gateways(&mut self, now: Instant) {
+        let gateways = self.gateways();
+        let acked = gateways.values().copied().collect::<Vec<_>>();
+        let change = self.gate.observe(&acked, now);
+        self.change_zone(&change);
+        if self.gate.is_open() && self.waiting_for_gateway.take().is_some() {
+            info!("a gateway carries the configuration: DNS answers from now on");
+            self.connections.responder.publish(self.zones.clone());
+        }
+        self.report_passed_over(&gateways, now);
+        self.connections.metrics.set_names(self.gate.counts());
+    }
+
+    /// The gateways (clients that ask for listeners) with the generation that each has ACKed.
+    fn gateways(&self) -> BTreeMap<u64, Option<Generation>> {
+        let clients = self.connections.clients.list().into_iter();
+        let acked = clients.filter_map(|client| {
+            let listeners = client.types.get(&TypeUrl::Listener)?;
+            let generation =
+                listeners.acked.as_ref().and_then(|version| self.publisher.generation_of(version));
+            Some((client.id, generation))
+        });
+        acked.collect()
+    }
+
+    fn report_passed_over(&mut self, gateways: &BTreeMap<u64, Option<Generation>>, now: Instant) {
+        let lagging = gateways.iter().filter(|(_, acked)| self.gate.is_passed_over(**acked, now));
+        let lagging: BTreeSet<u64> = lagging.map(|(id, _)| *id).collect();
+        for id in lagging.difference(&self.passed_over) {
+            warn!(
+                client = id,
+                "gateway lags behind the others: names no longer wait for it; see /debug/clients"
+            );
+        }
+        for id in self.passed_over.difference(&lagging) {
+            info!(client = id, "gateway has caught up or is gone");
+        }
+        self.connections.metrics.gateways_passed_over.set(i64::try_from(lagging.len()).unwrap_or(i64::MAX));
+        self.passed_over = lagging;
+    }
+
+    fn change_zone(&mut self, change: &ZoneChange) {
+        if *change == ZoneChange::default() {
+            return;
+        }
+        self.zones = self.zones.with_changes(&change.added, &change.removed);
+        if self.waiting_for_gateway.is_none() {
+            self.connections.responder.publish(self.zones.clone());
+        }
+        for hostname in &change.added {
+            info!(%hostname, "answered: every gateway carries it");
+        }
+        for hostname in &change.removed {
+            info!(%hostname, "withdrawn: no longer answered");
+        }
+    }
+
+    fn answer(&self, query: Query) {
+        // Who asked may have gone away meanwhile.
+        let _ = match query {
+            Query::Table(reply) => reply.send(self.describe_table()),
+            Query::Clients(reply) => reply.send(self.describe_clients()),
+        };
+    }
+
+    fn describe_table(&self) -> Value {
+        let now = Instant::now();
+        let imports = self.table.imports.iter().map(|(hostname, import)| {
+            let state = self.gate.state(hostname);
+            json!({"hostname": hostname, "state": describe_state(state, now), "routes": import.routes, "origins": import.origins})
+        });
+        let withdrawn = self.gate.withdrawn().map(|(hostname, import)| {
+            let state = self.gate.state(hostname);
+            json!({"hostname": hostname, "state": describe_state(state, now), "routes": import.routes, "origins": import.origins})
+        });
+        let remotes = self.inventory.remotes().iter().map(|(name, remote)| {
+            let status = json!({
+                "synced": remote.synced,
+                "settings": remote.settings,
+                "exports": remote.exports.len(),
+                "nodes": remote.nodes.len(),
+                "endpoints": self.views.get(name).map(|view| &view.backend.endpoints),
+            });
+            (name.to_string(), status)
+        });
+        json!({
+            "imports": imports.chain(withdrawn).collect::<Vec<_>>(),
+            "remotes": remotes.collect::<serde_json::Map<_, _>>(),
+            "diagnostics": self.diagnostics,
+        })
+    }
+
+    fn describe_clients(&self) -> Value {
+        let now = Instant::now();
+        let gateways = self.gateways();
+        let clients = self.connections.clients.list().into_iter().map(|client| {
+            let acked = gateways.get(&client.id).copied();
+            let mut value = serde_json::to_value(&client).unwrap_or_default();
+            if let (Some(acked), Some(object)) = (acked, value.as_object_mut()) {
+                object.insert("generationAcked".to_owned(), json!(acked));
+                object.insert("passedOver".to_owned(), json!(self.gate.is_passed_over(acked, now)));
+            }
+            value
+        });
+        json!({"generation": self.publisher.generation(), "clients": clients.collect::<Vec<_>>()})
+    }
+}
+
+fn describe_state(state: Option<NameState>, now: Instant) -> Value {
+    match state {
+        Some(NameState::Answered) => json!("answered"),
+        Some(NameState::Withdrawn(until)) => {
+            json!({"withdrawn": {"forgottenInSeconds": until.saturating_duration_since(now).as_secs_f64()}})
+        }
+        // The table may be ahead of the gate within a publication window.
+        Some(NameState::Pending) | None => json!("pending"),
+    }
+}

@@ -1,0 +1,142 @@
+//! From the table to the snapshots that gateways are served, one for each form of matching names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anyhow::Context;
+use xcc_envoy::{Cluster, ClusterLoadAssignment, GatewayConfig, MatcherForm, Omitted};
+use xcc_model::{Diagnostic, Origin, Reason, ServiceTable};
+use xcc_xds::{Resource, ResourceVersion, Snapshot, SnapshotStore, TypeUrl};
+
+use crate::gate::Generation;
+
+/// How many generations back a gateway's ACK is still recognised; one that is further behind counts as having ACKed
+/// nothing.
+const GENERATIONS_KEPT: u64 = 1_024;
+const FORMS: [MatcherForm; 2] = [MatcherForm::ServerNames, MatcherForm::ExactMap];
+
+/// Where the snapshots are served from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stores {
+    server_names: SnapshotStore,
+    exact_map: SnapshotStore,
+}
+
+impl Stores {
+    /// The store of one form.
+    pub(crate) fn of(&self, form: MatcherForm) -> &SnapshotStore {
+        match form {
+            MatcherForm::ServerNames => &self.server_names,
+            MatcherForm::ExactMap => &self.exact_map,
+        }
+    }
+}
+
+/// Turns tables into snapshots and remembers which listeners belong to which generation.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    config: GatewayConfig,
+    stores: Stores,
+    generation: Generation,
+    /// The newest generation with this version of the listeners.
+    listeners: BTreeMap<ResourceVersion, Generation>,
+}
+
+impl Publisher {
+    pub(crate) fn new(config: GatewayConfig, stores: Stores) -> Self {
+        Self { config, stores, generation: 0, listeners: BTreeMap::new() }
+    }
+
+    /// Publishes what gateways have to carry, and returns its generation. Gateways that hold it already get nothing.
+    pub(crate) fn publish(&mut self, carried: &ServiceTable) -> anyhow::Result<Generation> {
+        let generation = self.generation + 1;
+        let clusters: Vec<_> = xcc_envoy::clusters(carried, &self.config).iter().map(cluster).collect();
+        let endpoints: Vec<_> = xcc_envoy::endpoints(carried).iter().map(assignment).collect();
+        for form in FORMS {
+            let mut snapshot = Snapshot::builder();
+            for resource in clusters.iter().chain(&endpoints) {
+                snapshot.insert(Arc::clone(resource));
+            }
+            for listener in xcc_envoy::listeners(carried, &self.config, form) {
+                snapshot.insert(Resource::from_message(&*listener.name, &listener));
+            }
+            let snapshot = snapshot.build().context("the translation is no consistent snapshot")?;
+            self.listeners.insert(snapshot.version(&TypeUrl::Listener), generation);
+            self.stores.of(form).publish(snapshot);
+        }
+        self.generation = generation;
+        self.listeners.retain(|_, newest| *newest + GENERATIONS_KEPT > generation);
+        Ok(generation)
+    }
+
+    /// Publishes endpoints alone: clusters and listeners stay as they were published last.
+    pub(crate) fn publish_endpoints(&mut self, carried: &ServiceTable) -> anyhow::Result<()> {
+        let endpoints: Vec<_> = xcc_envoy::endpoints(carried).iter().map(assignment).collect();
+        for form in FORMS {
+            let store = self.stores.of(form);
+            let Some(snapshot) = store.load() else { continue };
+            let snapshot = snapshot.with_changes(|changes| {
+                for resource in &endpoints {
+                    changes.insert(Arc::clone(resource));
+                }
+            });
+            store.publish(snapshot.context("the translation is no consistent snapshot")?);
+        }
+        Ok(())
+    }
+
+    /// Takes out of the table what no gateway can carry, and says why: such a name must not be answered.
+    pub(crate) fn keep_carriable(&self, table: &mut ServiceTable) -> Vec<Diagnostic> {
+        let omitted: BTreeSet<_> =
+            FORMS.into_iter().flat_map(|form| xcc_envoy::omitted(table, &self.config, form)).collect();
+        let diagnostics = describe_omitted(table, &omitted);
+        for Omitted { hostname, port, .. } in &omitted {
+            if let Some(import) = table.imports.get_mut(hostname) {
+                import.routes.retain(|route| route.port != *port);
+                if import.routes.is_empty() {
+                    table.imports.remove(hostname);
+                }
+            }
+        }
+        diagnostics
+    }
+
+    /// The newest generation.
+    pub(crate) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The generation that a gateway with this version of the listeners carries.
+    pub(crate) fn generation_of(&self, listeners: &ResourceVersion) -> Option<Generation> {
+        self.listeners.get(listeners).copied()
+    }
+}
+
+/// What is wrong with routes that no listener carries, for each HTTPProxy that they come from.
+pub(crate) fn describe_omitted<'a>(
+    table: &ServiceTable,
+    omitted: impl IntoIterator<Item = &'a Omitted>,
+) -> Vec<Diagnostic> {
+    let describe = |Omitted { hostname, port, reason }: &Omitted| {
+        let message = format!("{hostname} cannot be carried on port {port}: {reason}");
+        let origins = table.imports.get(hostname).map(|import| import.origins.as_slice()).unwrap_or_default();
+        let diagnostic = move |origin: &Origin| Diagnostic {
+            remote: origin.remote.clone(),
+            object: origin.export.object(),
+            reason: Reason::NotCarried,
+            message: message.clone(),
+        };
+        origins.iter().map(diagnostic).collect::<Vec<_>>()
+    };
+    omitted.into_iter().flat_map(describe).collect()
+}
+
+/// A cluster, which warms until its endpoints come: they are sent with it, even when they are unchanged.
+fn cluster(cluster: &Cluster) -> Arc<Resource> {
+    let resource = Resource::from_message(&*cluster.name, cluster);
+    Arc::new(resource.refreshes(TypeUrl::Endpoint, &*cluster.name))
+}
+
+fn assignment(assignment: &ClusterLoadAssignment) -> Arc<Resource> {
+    Arc::new(Resource::from_message(&*assignment.cluster_name, assignment))
+}

@@ -1,0 +1,180 @@
+//! `xcc serve`: the whole program on one screen. Watch -> model -> translate -> snapshot -> serve
+//! (and: model -> zone -> answer).
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use prometheus_client::registry::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+use xcc_dns::{DnsConfig, DnsMetrics, DnsServer, Responder, ZoneConfig, Zones};
+use xcc_envoy::GatewayConfig;
+use xcc_kube::DirectorySource;
+use xcc_model::ImportPolicy;
+use xcc_xds::{ServerConfig, XdsServer};
+
+use crate::admin::{self, Admin};
+use crate::cli::{GatewayArgs, RemoteArg, ServeArgs};
+use crate::gate::Gate;
+use crate::metrics::PipelineMetrics;
+use crate::pipeline::{Connections, Pipeline, ReadyGuards, UPDATES_MAX};
+use crate::publisher::{Publisher, Stores};
+use crate::ready::Ready;
+use crate::resolver::GatewayResolver;
+use crate::telemetry;
+use crate::xds_listener::XdsListener;
+
+/// How long open streams and queries may take to end after a signal to stop.
+const GRACE: Duration = Duration::from_secs(5);
+/// Questions of the admin endpoint that wait for the pipeline.
+const QUERIES_MAX: usize = 16;
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    telemetry::init(args.log_format)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(args))
+}
+
+async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    // Everything that can be wrong with the configuration is found before anything is served.
+    let sources = open_sources(args)?;
+    let xds_listener = XdsListener::bind(args).await?;
+    let admin_listener = admin::bind(args.admin_listen).await?;
+    let responder = Responder::new();
+    let mut registry = Registry::with_prefix("xcc");
+    let dns_metrics = DnsMetrics::new();
+    dns_metrics.register(&mut registry);
+    let dns = DnsServer::bind(&[args.dns_listen], DnsConfig::default(), responder.clone(), dns_metrics)
+        .context("--dns-listen")?;
+    info!(
+        xds = %xds_listener.local_addr()?, dns = ?dns.local_addrs(), admin = %admin_listener.local_addr()?,
+        zones = ?args.gateway.zones, "listening"
+    );
+
+    let shutdown = stop_signal()?;
+    let tasks = TaskTracker::new();
+    let ready = Ready::default();
+    let stores = Stores::default();
+    let xds = XdsServer::new(GatewayResolver::new(stores.clone()), ServerConfig::default());
+    xds.register(&mut registry);
+    let (updates_sender, updates) = mpsc::channel(UPDATES_MAX);
+    let (queries_sender, queries) = mpsc::channel(QUERIES_MAX);
+    let connections = Connections {
+        updates,
+        queries,
+        clients: xds.clients(),
+        responder: responder.clone(),
+        metrics: PipelineMetrics::register(&mut registry),
+    };
+    let guards = ReadyGuards {
+        synced: ready.register("remotes", "the remotes to tell what they export"),
+        gateway: ready.register(
+            "gateway",
+            "a gateway to connect and ACK its configuration (DNS answers SERVFAIL until then)",
+        ),
+    };
+    warn!("no gateway has connected yet: DNS answers SERVFAIL until one carries the configuration");
+    // The zones' name server is this process, if it can be said where that is.
+    let name_server = Some(args.dns_listen.ip()).filter(|ip| !ip.is_unspecified());
+    let pipeline = Pipeline::new(
+        connections,
+        sources.iter().map(|source| source.remote().clone()).collect(),
+        import_policy(&args.gateway, &args.gateway_addresses),
+        Gate::new(args.withdraw_delay()),
+        Publisher::new(gateway_config(&args.gateway), stores.clone()),
+        zones(&args.gateway, &args.gateway_addresses, name_server),
+        guards,
+    );
+    for source in sources {
+        tasks.spawn(source.run(updates_sender.clone(), shutdown.clone()));
+    }
+    tasks.spawn(pipeline.run(shutdown.clone()));
+    let admin = Admin { ready, registry, stores, responder, queries: queries_sender };
+    let incoming = xds_listener.incoming(shutdown.clone());
+    let failed = CancellationToken::new();
+    tasks.spawn(vital(admin::serve(admin_listener, admin, shutdown.clone()), failed.clone()));
+    let xds_shutdown = shutdown.clone();
+    tasks.spawn(vital(async move { Ok(xds.serve(incoming, xds_shutdown).await?) }, failed.clone()));
+    // DNS goes last: who asks while the rest is stopping still gets the answer.
+    let dns_shutdown = CancellationToken::new();
+    let dns = tokio::spawn(dns.run(dns_shutdown.clone()));
+
+    tokio::select! {
+        () = shutdown.cancelled() => info!("stopping"),
+        () = failed.cancelled() => shutdown.cancel(),
+    }
+    tasks.close();
+    if timeout(GRACE, tasks.wait()).await.is_err() {
+        warn!("some streams did not end in time");
+    }
+    dns_shutdown.cancel();
+    if timeout(GRACE, dns).await.is_err() {
+        warn!("some DNS clients did not end in time");
+    }
+    ensure!(!failed.is_cancelled(), "a vital part failed; see the log");
+    info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open_sources(args: &ServeArgs) -> anyhow::Result<Vec<DirectorySource>> {
+    let mut names = BTreeSet::new();
+    for remote in &args.remotes {
+        ensure!(names.insert(&remote.name), "--remote {}: the name is given twice", remote.name);
+    }
+    let open = |remote: &RemoteArg| {
+        DirectorySource::open(remote.name.clone(), remote.directory.clone())
+            .with_context(|| format!("--remote {}", remote.name))
+    };
+    args.remotes.iter().map(open).collect()
+}
+
+/// What names may be imported.
+pub(crate) fn import_policy(gateway: &GatewayArgs, addresses: &[IpAddr]) -> ImportPolicy {
+    ImportPolicy { zones: gateway.zones.clone(), gateway_addresses: addresses.iter().copied().collect() }
+}
+
+/// How gateways carry them.
+pub(crate) fn gateway_config(gateway: &GatewayArgs) -> GatewayConfig {
+    GatewayConfig::new(gateway.gateway_bind, gateway.gateway_port_offset)
+}
+
+/// The zones without any names.
+pub(crate) fn zones(gateway: &GatewayArgs, addresses: &[IpAddr], name_server: Option<IpAddr>) -> Zones {
+    let config = ZoneConfig {
+        apexes: gateway.zones.clone(),
+        ttl_seconds: gateway.dns_ttl_seconds,
+        name_server_addresses: name_server.into_iter().collect(),
+    };
+    Zones::new(&config).with_addresses(addresses)
+}
+
+/// Runs a part that nothing goes on without.
+async fn vital(part: impl Future<Output = anyhow::Result<()>>, failed: CancellationToken) {
+    if let Err(error) = part.await {
+        error!("{error:#}");
+        failed.cancel();
+    }
+}
+
+/// A token that is cancelled by SIGTERM or SIGINT.
+fn stop_signal() -> anyhow::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let token = CancellationToken::new();
+    let cancel = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        cancel.cancel();
+    });
+    Ok(token)
+}

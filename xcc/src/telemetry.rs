@@ -1,0 +1,27 @@
+//! Log output and the one line that a failed start prints.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::SubscriberBuilder;
+
+use crate::cli::LogFormat;
+
+/// Sends log lines to standard error: text for people, JSON for collectors. `RUST_LOG` sets the level.
+pub(crate) fn init(format: Option<LogFormat>) -> anyhow::Result<()> {
+    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env()?;
+    let terminal = std::io::stderr().is_terminal();
+    let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    let builder = SubscriberBuilder::default().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.with_ansi(terminal).with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    }
+    .map_err(|error| anyhow::anyhow!(error))
+}
+
+/// Prints an error with its causes on one line.
+#[allow(clippy::print_stderr)]
+pub(crate) fn print_error(error: &anyhow::Error) {
+    eprintln!("xcc: error: {}", format!("{error:#}").replace('\n', " "));
+}
