@@ -1,0 +1,82 @@
+# What people and CI do with this project. `make` alone lists the targets.
+# Everything that is installed goes into .cache/ and target/ of this folder; only missing Debian packages
+# (python3-venv, bind9-dnsutils) come through apt-get, and only when make runs as root.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+# Rust may be installed without the login shell's PATH, as on a bare CI machine.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+ENVOY_VERSIONS := 1.36.4 1.40.0
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := .cache/cargo-deny/$(CARGO_DENY_VERSION)/bin/cargo-deny
+TOOLS := integration/tools
+# One profile and one set of features for the demo and the tests: CI compiles the dependencies once.
+DEMO := target/debug/demo
+XCC := target/debug/xcc
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z0-9-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the binary xcc, optimised, as target/release/xcc
+	cargo build --release --locked --package xcc
+
+.PHONY: tools
+tools: ## install what the demo and the tests need: Envoys, dnspython, dig
+	@$(TOOLS)/install-envoy.sh $(ENVOY_VERSIONS)
+	@$(TOOLS)/install-python.sh
+	@$(TOOLS)/install-dig.sh
+
+.PHONY: demo-parts
+demo-parts:
+	@$(TOOLS)/install-envoy.sh $(lastword $(ENVOY_VERSIONS))
+	@cargo build --locked --package xcc --package xcc-integration --bin xcc --bin demo
+
+.PHONY: demo
+demo: demo-parts ## the main job on this machine, step by step, with a real Envoy; stays up until Ctrl-C
+	@XCC_BINARY=$(XCC) $(DEMO)
+
+.PHONY: demo-check
+demo-check: demo-parts ## the same, non-interactive: exit status 0 when every step held
+	@XCC_BINARY=$(XCC) $(DEMO) --check
+
+.PHONY: latency
+latency: ## how long a change of a manifest takes to the first request by name, over 50 changes
+	@$(TOOLS)/install-envoy.sh $(lastword $(ENVOY_VERSIONS))
+	@cargo build --locked --profile demo --package xcc --package xcc-integration --bin xcc --bin latency
+	@XCC_BINARY=target/demo/xcc target/demo/latency
+
+.PHONY: test
+test: tools ## all tests that need no root and no Kubernetes: unit, property, golden, real Envoys, real DNS clients
+	cargo test --locked --workspace
+
+.PHONY: lint
+lint: generate-check ## fmt, clippy with warnings as errors, cargo deny, generated files fresh
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	@$(TOOLS)/install-cargo-deny.sh $(CARGO_DENY_VERSION)
+	$(CARGO_DENY) --log-level error check bans licenses sources
+
+.PHONY: fmt
+fmt: ## format the code
+	cargo fmt --all
+
+.PHONY: golden-update
+golden-update: ## rewrite the golden files from what the code makes now; look at the difference before committing
+	UPDATE_GOLDEN=1 cargo test --locked --package xcc-envoy
+	UPDATE_GOLDEN=1 cargo test --locked --package xcc-integration --test golden
+
+.PHONY: generate
+generate: ## make the checked-in generated files: the descriptor set of Envoy's messages
+	cargo run --locked --quiet --package xcc-envoy --example descriptors
+
+.PHONY: generate-check
+generate-check: ## fail if a generated file is not what the code generates
+	$(TOOLS)/generate-check.sh
+
+.PHONY: clean
+clean: ## remove what was built and installed
+	cargo clean
+	rm -rf .cache

@@ -1,0 +1,47 @@
+//! xcc's DNS as other people's software sees it: BIND's dig and dnspython, with a real gateway connected.
+
+mod dig;
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use xcc_integration::project::{self, ENVOY_NEWEST};
+use xcc_integration::world::{Plan, World};
+
+/// Exports what the questions are about and runs the check.
+async fn with_names(name: &str, check: impl AsyncFnOnce(&World) -> Result<()>) {
+    World::test(name, &Plan::new(ENVOY_NEWEST), async |world| {
+        world.east.export("nginx", "nginx.xcc.test")?;
+        world.east.export("deep", "a.deep.xcc.test")?;
+        world.west.export("team", "*.team.xcc.test")?;
+        for host in ["nginx.xcc.test", "a.deep.xcc.test", "any.team.xcc.test"] {
+            world.wait_resolvable(host).await?;
+        }
+        check(world).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rfc8906_and_others_by_dig() {
+    with_names("dig", async |world| dig::check(world)).await;
+}
+
+#[tokio::test]
+async fn the_matrix_of_names_and_types_by_dnspython() {
+    with_names("dnspython", async |world| {
+        let dns = world.xcc.settings().dns;
+        let output = Command::new(project::python()?)
+            .arg(project::root().join("integration/tests/dns/matrix.py"))
+            .args([dns.ip().to_string(), dns.port().to_string(), world.xcc.settings().gateway_bind.to_string()])
+            .output()
+            .context("cannot start python")?;
+        let report = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{report}{errors}");
+        // A script that checks nothing succeeds, too.
+        ensure!(report.contains("checks passed"), "{report}");
+        Ok(())
+    })
+    .await;
+}

@@ -1,0 +1,152 @@
+//! Where connections go by their server name, and which are closed.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+use http::{StatusCode, Version};
+use xcc_integration::client::Refusal;
+use xcc_integration::manifests::HttpProxy;
+use xcc_integration::wait;
+use xcc_integration::world::{Plan, World};
+
+crate::with_each_envoy!(
+    names_reach_their_own_remote_over_http2,
+    a_name_of_both_remotes_is_answered_by_both,
+    wildcards_take_what_no_exact_name_has,
+    what_is_not_exported_is_closed,
+    ipv6_endpoints_are_reached,
+    a_service_port_of_its_own_is_listened_on,
+);
+
+async fn names_reach_their_own_remote_over_http2(envoy: &str) {
+    World::test("routing", &Plan::new(envoy), async |world| {
+        world.east.export("east", "east.xcc.test")?;
+        world.west.export("west", "west.xcc.test")?;
+        for (host, remote) in [("east.xcc.test", "east"), ("west.xcc.test", "west")] {
+            world.wait_resolvable(host).await?;
+            // The client believes only a certificate of that very name.
+            let answer = world.client.get(host, "/path").await?;
+            ensure!(answer.version == Version::HTTP_2 && answer.status == StatusCode::OK, "{answer:?}");
+            ensure!(answer.cluster == remote && answer.body == format!("{remote} {host} /path\n"), "{answer:?}");
+        }
+        // Envoy looks at the lower-cased name, and so must the map that it was sent.
+        let answer = world.client.get_at(world.gateway_https(), "EAST.xcc.test", "/").await?;
+        ensure!(answer.cluster == "east", "{answer:?}");
+        Ok(())
+    })
+    .await;
+}
+
+async fn a_name_of_both_remotes_is_answered_by_both(envoy: &str) {
+    World::test("merged", &Plan::new(envoy), async |world| {
+        world.east.export("nginx", "nginx.xcc.test")?;
+        world.wait_resolvable("nginx.xcc.test").await?;
+        ensure!(world.client.get("nginx.xcc.test", "/").await?.cluster == "east");
+        world.west.export("nginx", "nginx.xcc.test")?;
+        let both = BTreeSet::from(["east".to_owned(), "west".to_owned()]);
+        let mut clusters = BTreeSet::new();
+        wait::until("both remotes answer", async || {
+            clusters.insert(world.client.get("nginx.xcc.test", "/").await?.cluster);
+            Ok(wait::holds(clusters == both))
+        })
+        .await
+    })
+    .await;
+}
+
+async fn wildcards_take_what_no_exact_name_has(envoy: &str) {
+    let mut plan = Plan::new(envoy);
+    plan.west = vec!["*.deep.team.xcc.test", "exact.team.xcc.test"];
+    World::test("wildcard", &plan, async |world| {
+        world.east.export("team", "*.team.xcc.test")?;
+        world.west.export("deep", "*.deep.team.xcc.test")?;
+        world.west.export("exact", "exact.team.xcc.test")?;
+        world.wait_resolvable("a.deep.team.xcc.test").await?;
+        for (host, remote) in [
+            ("a.team.xcc.test", "east"),
+            ("a.b.team.xcc.test", "east"),
+            ("exact.team.xcc.test", "west"),
+            ("a.deep.team.xcc.test", "west"),
+            ("a.b.deep.team.xcc.test", "west"),
+        ] {
+            let at = world.gateway_https();
+            let served = answered_by(world, at, host).await?;
+            ensure!(served == remote, "{host} was answered by {served}");
+        }
+        // The apex of a wildcard is not below it.
+        let apex = world.client.probe_sni(world.gateway_https(), "team.xcc.test").await?;
+        ensure!(apex == Refusal::Closed, "{apex:?}");
+        Ok(())
+    })
+    .await;
+}
+
+/// Which remote has a name. A certificate's wildcard stands for one label only, so that a name two labels below is
+/// served with a certificate that does not fit it: the remote is then told by its ingress' counter.
+async fn answered_by(world: &mut World, at: std::net::SocketAddr, host: &str) -> Result<String> {
+    if let Ok(answer) = world.client.get_at(at, host, "/").await {
+        return Ok(answer.cluster);
+    }
+    let mut before = Vec::new();
+    for remote in [world.east.ingress(), world.west.ingress()] {
+        before.push(connections(remote).await?);
+    }
+    let probe = world.client.probe_sni(at, host).await?;
+    ensure!(probe == Refusal::Served, "{host}: {probe:?}");
+    if connections(world.east.ingress()).await? > before[0] {
+        return Ok("east".to_owned());
+    }
+    ensure!(connections(world.west.ingress()).await? > before[1], "nobody was asked for {host}");
+    Ok("west".to_owned())
+}
+
+async fn connections(ingress: &xcc_integration::envoy::Envoy) -> Result<u64> {
+    Ok(ingress.stats(r"listener\..*\.downstream_cx_total").await?.iter().map(|(_name, value)| value).sum())
+}
+
+async fn what_is_not_exported_is_closed(envoy: &str) {
+    World::test("closed", &Plan::new(envoy), async |world| {
+        world.east.export("nginx", "nginx.xcc.test")?;
+        // Runs in the remote, behind the same ingress, without the label.
+        world.east.apply("east.yaml", &HttpProxy::exported("east", "east.xcc.test").without_label().manifest())?;
+        world.wait_resolvable("nginx.xcc.test").await?;
+        let gateway = world.gateway_https();
+        for name in ["east.xcc.test", "other.xcc.test", "a.nginx.xcc.test", "xcc.test", "example.com", "xds_cluster"] {
+            let refusal = world.client.probe_sni(gateway, name).await?;
+            ensure!(refusal == Refusal::Closed, "{name}: {refusal:?}");
+        }
+        let refusal = world.client.probe_without_sni(gateway).await?;
+        ensure!(refusal == Refusal::Closed, "without a server name: {refusal:?}");
+        let refusal = world.client.probe_plaintext(gateway, "nginx.xcc.test").await?;
+        ensure!(refusal == Refusal::Closed, "plaintext: {refusal:?}");
+        ensure!(world.client.get("nginx.xcc.test", "/").await?.cluster == "east");
+        Ok(())
+    })
+    .await;
+}
+
+async fn ipv6_endpoints_are_reached(envoy: &str) {
+    let plan = Plan { east_on_ipv6: true, ..Plan::new(envoy) };
+    World::test("ipv6", &plan, async |world| {
+        world.east.export("east", "east.xcc.test")?;
+        world.wait_resolvable("east.xcc.test").await?;
+        ensure!(world.client.get("east.xcc.test", "/").await?.cluster == "east");
+        let endpoints = world.gateway()?.endpoints("east/443").await?;
+        ensure!(endpoints.len() == 1 && endpoints.iter().all(std::net::SocketAddr::is_ipv6), "{endpoints:?}");
+        Ok(())
+    })
+    .await;
+}
+
+async fn a_service_port_of_its_own_is_listened_on(envoy: &str) {
+    World::test("port", &Plan::new(envoy), async |world| {
+        let proxy = HttpProxy::exported("east", "east.xcc.test").annotated("service-port", "8443");
+        world.east.apply("east.yaml", &proxy.manifest())?;
+        world.wait_resolvable("east.xcc.test").await?;
+        ensure!(world.client.get_on_port("east.xcc.test", 8443, "/").await?.cluster == "east");
+        let https = world.client.probe_sni(world.gateway_https(), "east.xcc.test").await?;
+        ensure!(https == Refusal::NotListening, "nothing is exported on 443: {https:?}");
+        Ok(())
+    })
+    .await;
+}
