@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// `RemoteCluster.spec.allowedEndpointCIDRs`. A remote names the addresses of its nodes itself, so without a bound
 /// it could make the gateway connect to the importing cluster's own metadata service or back to the gateway.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EndpointPolicy {
     allowed: Vec<IpNet>,

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::remote::RemoteName;
 
 /// One thing that a person has to know about an object: why it is not exported, or what is wrong with it.
 ///
 /// Diagnostics are values, sorted and compared like all derived state: the same input gives the same list.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Diagnostic {
     /// The remote that the object comes from.
@@ -29,7 +29,7 @@ impl fmt::Display for Diagnostic {
 }
 
 /// What a diagnostic is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ObjectRef {
     /// What it is.
     pub kind: ObjectKind,
@@ -58,7 +58,7 @@ impl fmt::Display for ObjectRef {
 }
 
 /// The kinds of things that diagnostics are about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ObjectKind {
     /// `projectcontour.io/v1` HTTPProxy.
     HTTPProxy,
@@ -71,7 +71,7 @@ pub enum ObjectKind {
 }
 
 /// Why, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Reason {
     /// The HTTPProxy has no `spec.virtualhost`: it is included by another one and has no name of its own.
     NotARootProxy,

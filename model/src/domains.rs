@@ -1,6 +1,6 @@
 //! Which domains a remote may export: `RemoteCluster.spec.allowedDomains`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::hostname::Hostname;
 
@@ -9,7 +9,7 @@ const DOMAIN_LENGTH_MAX: usize = 255;
 const LABEL_LENGTH_MAX: usize = 63;
 
 /// What a remote may export: an entry allows itself and everything below it; no entry allows all served zones.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AllowedDomains(Vec<String>);
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{ObjectKind, ObjectRef};
 use crate::hostname::Hostname;
@@ -13,7 +13,7 @@ use crate::hostname::Hostname;
 pub type ServicePort = NonZeroU16;
 
 /// Which HTTPProxy of a remote. Cheap to clone: the table refers to the inventory's keys.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ExportKey {
     /// The HTTPProxy's namespace.
     pub namespace: Arc<str>,
@@ -41,7 +41,7 @@ impl fmt::Display for ExportKey {
 
 /// One exported HTTPProxy, as its remote declares it. Whether the name may be imported is decided later, by the
 /// importing side's zones and the remote's settings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceExport {
     /// `spec.virtualhost.fqdn`.

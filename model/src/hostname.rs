@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Longest name in presentation form without the trailing dot (RFC 1035, section 3.1: 255 octets on the wire).
 const NAME_LENGTH_MAX: usize = 253;
@@ -18,8 +18,8 @@ const ZONES_OF_OTHERS: [&str; 3] = ["cluster.local", "localhost", "arpa"];
 ///
 /// The only string that is used as a key of the table: Envoy lower-cases the SNI before it compares, so a name with
 /// upper case would never match.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Hostname(Arc<str>);
 
 /// Why a string is no [`Hostname`].
@@ -99,6 +99,14 @@ impl TryFrom<&str> for Hostname {
 
     fn try_from(text: &str) -> Result<Self, HostnameError> {
         Self::parse(text)
+    }
+}
+
+impl TryFrom<String> for Hostname {
+    type Error = HostnameError;
+
+    fn try_from(text: String) -> Result<Self, HostnameError> {
+        Self::parse(&text)
     }
 }
 

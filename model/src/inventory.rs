@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::diagnostic::{Diagnostic, ObjectKind, ObjectRef, Reason};
 use crate::export::{ExportKey, ServiceExport};
 use crate::node::Node;
@@ -37,7 +39,7 @@ pub struct Remote {
 }
 
 /// What one source tells of its remote; the changes take effect together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
     /// Whose word it is.
     pub remote: RemoteName,
@@ -46,13 +48,14 @@ pub struct Update {
 }
 
 /// One change of what is known of a remote.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// The remote's settings; an error leaves the last valid ones in force.
     Settings(Result<RemoteSettings, Diagnostic>),
     /// A labelled HTTPProxy was added or changed (an error: it cannot be exported), or is gone or no longer labelled.
     Export(ExportKey, Option<Result<ServiceExport, Diagnostic>>),
     /// A complete list of the labelled HTTPProxies: what is not in it is gone.
+    #[serde(with = "pairs")]
     Exports(BTreeMap<ExportKey, Result<ServiceExport, Diagnostic>>),
     /// A node was added or changed, or is gone.
     Node(String, Option<Node>),
@@ -60,6 +63,9 @@ pub enum Change {
     Nodes(BTreeMap<String, Node>),
     /// Something that the source has to report about one of its places (a file, say), or that it is resolved.
     Problem(String, Option<Diagnostic>),
+    /// The source starts over and tells everything anew: exports, nodes and problems of before are forgotten. What it
+    /// tells in the same update replaces them without a gap.
+    Forget,
     /// The source has told everything that there is.
     Synced,
     /// The remote itself is gone: it is no longer imported from.
@@ -79,6 +85,25 @@ impl Inventory {
             }
         }
         changed
+    }
+
+    /// Everything that is known, as the updates that make an empty inventory know it: to be kept for the next start.
+    /// Whether a source has told everything is not kept, since the next one has not.
+    pub fn recall(&self) -> Vec<Update> {
+        let changes = |remote: &Remote| {
+            let settings = remote.settings.clone().map(|settings| Change::Settings(Ok(settings)));
+            let problem = remote.settings_problem.clone().map(|problem| Change::Settings(Err(problem)));
+            let problems = remote
+                .problems
+                .iter()
+                .map(|(place, problem)| Change::Problem(place.clone(), Some(problem.clone())));
+            let lists = [Change::Exports(remote.exports.clone()), Change::Nodes(remote.nodes.clone())];
+            settings.into_iter().chain(problem).chain(lists).chain(problems).collect()
+        };
+        self.remotes
+            .iter()
+            .map(|(name, remote)| Update { remote: name.clone(), changes: changes(remote) })
+            .collect()
     }
 
     /// The remotes by name.
@@ -121,6 +146,13 @@ impl Remote {
             }
             Change::Problem(place, Some(problem)) => set(&mut self.problems, place, problem),
             Change::Problem(place, None) => self.problems.remove(&place).is_some(),
+            Change::Forget => {
+                let known = !(self.exports.is_empty() && self.nodes.is_empty() && self.problems.is_empty());
+                self.exports.clear();
+                self.nodes.clear();
+                self.problems.clear();
+                known
+            }
             Change::Synced => !std::mem::replace(&mut self.synced, true),
             Change::Removed => unreachable!("the inventory drops the remote itself"),
         }
@@ -185,6 +217,26 @@ fn replace_within<K: Ord, V: PartialEq>(
     let changed = *map != next;
     *map = next;
     Outcome::Full { changed }
+}
+
+/// Maps whose keys are no strings, as lists of pairs: JSON has no other form for them.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<K, V>, D::Error> {
+        Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
+    }
 }
 
 #[cfg(test)]
@@ -273,6 +325,27 @@ mod tests {
         assert_eq!(state.problems.values().next().unwrap().reason, Reason::LimitExceeded);
         assert!(limit(&mut state, Outcome::ListFits { changed: false }));
         assert!(state.problems.is_empty());
+    }
+
+    #[test]
+    fn a_source_that_starts_over_replaces_all_but_the_settings() {
+        let mut inventory = Inventory::default();
+        let key = |name| ExportKey::new("a", name);
+        apply(
+            &mut inventory,
+            vec![
+                Change::Settings(Ok(RemoteSettings::default())),
+                Change::Export(key("old"), Some(export("old.xcc.test"))),
+                Change::Problem("x.yaml".into(), Some(problem("bad"))),
+            ],
+        );
+        assert!(apply(
+            &mut inventory,
+            vec![Change::Forget, Change::Export(key("new"), Some(export("new.xcc.test")))]
+        ));
+        let remote = &inventory.remotes()[&remote()];
+        assert_eq!(remote.exports.keys().collect::<Vec<_>>(), [&key("new")]);
+        assert!(remote.problems.is_empty() && remote.settings.is_some());
     }
 
     #[test]

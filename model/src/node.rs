@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One Node of a remote, reduced to what decides whether and where it is reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Ready, without intolerable taints, not a control-plane node.
     pub eligible: bool,
@@ -14,7 +14,7 @@ pub struct Node {
 }
 
 /// One entry of a Node's `status.addresses`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeAddress {
     /// Which network it belongs to.
     pub kind: AddressType,
@@ -23,7 +23,7 @@ pub struct NodeAddress {
 }
 
 /// The address types of a Node that name an IP address (Kubernetes API, NodeAddressType).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum AddressType {
     /// Reachable within the cluster's network.
     InternalIP,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::address::EndpointPolicy;
 use crate::domains::AllowedDomains;
@@ -15,8 +15,8 @@ const NAME_LENGTH_MAX: usize = 253;
 
 /// The name of a remote: what `--remote` or the RemoteCluster calls it. An RFC 1123 subdomain, as Kubernetes object
 /// names are, so it has neither `+` nor `/` and can be part of Envoy's resource names.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct RemoteName(Arc<str>);
 
 /// A string that is no [`RemoteName`].
@@ -44,6 +44,14 @@ impl RemoteName {
     }
 }
 
+impl TryFrom<String> for RemoteName {
+    type Error = RemoteNameError;
+
+    fn try_from(text: String) -> Result<Self, RemoteNameError> {
+        Self::parse(&text)
+    }
+}
+
 impl fmt::Display for RemoteName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -57,7 +65,7 @@ impl fmt::Debug for RemoteName {
 }
 
 /// What a RemoteCluster's `spec` says about a remote, checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RemoteSettings {
     /// What the remote may export.
@@ -71,7 +79,7 @@ pub struct RemoteSettings {
 }
 
 /// Where a remote's ingress listens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ingress {
     /// The port on the nodes.

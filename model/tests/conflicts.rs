@@ -1,4 +1,6 @@
 //! Who owns a name, and what is refused: one bad object touches its own name only.
+// Helpers of tests may panic as tests do.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 

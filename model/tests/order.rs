@@ -1,5 +1,7 @@
 //! The table is a function of what the remotes said, not of when they said it; and one remote or object cannot change
 //! what others contribute.
+// Helpers of tests may panic as tests do.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -114,6 +116,20 @@ proptest! {
             })))],
         }];
         prop_assert_eq!(derived(before.into_iter().chain(lists.collect::<Vec<_>>())), derived(facts));
+    }
+
+    #[test]
+    fn what_is_recalled_makes_the_same_inventory(facts in facts()) {
+        let mut inventory = Inventory::default();
+        for update in facts {
+            inventory.apply(update);
+        }
+        let json = serde_json::to_string(&inventory.recall()).unwrap();
+        let mut recalled = Inventory::default();
+        for update in serde_json::from_str::<Vec<Update>>(&json).unwrap() {
+            recalled.apply(update);
+        }
+        prop_assert_eq!(recalled, inventory);
     }
 
     #[test]

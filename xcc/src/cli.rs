@@ -112,6 +112,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "XCC_WITHDRAW_DELAY", value_name = "SECONDS", value_parser = seconds)]
     pub(crate) withdraw_delay: Option<Duration>,
 
+    /// Where the last known state is kept, so that a restart with every remote unreachable still serves it.
+    #[arg(long, env = "XCC_STATE_DIR", value_name = "DIRECTORY")]
+    pub(crate) state_dir: Option<PathBuf>,
+
     /// The form of log lines [default: text on a terminal, else json]. RUST_LOG sets the level.
     #[arg(long, env = "XCC_LOG_FORMAT", value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,

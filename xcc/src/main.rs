@@ -10,6 +10,7 @@ mod publisher;
 mod ready;
 mod resolver;
 mod serve;
+mod state;
 mod telemetry;
 mod xds_listener;
 

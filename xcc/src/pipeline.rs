@@ -16,6 +16,7 @@ use crate::gate::{Gate, Generation, NameState, ZoneChange};
 use crate::metrics::PipelineMetrics;
 use crate::publisher::Publisher;
 use crate::ready::BlockReady;
+use crate::state::StateDirectory;
 
 /// Updates that wait to be taken; a source that is faster than this waits.
 pub(crate) const UPDATES_MAX: usize = 1_024;
@@ -28,6 +29,8 @@ const WINDOW_MIN: Duration = Duration::from_millis(20);
 /// How the window grows: a gateway takes longer to apply a longer list of names.
 const WINDOW_PER_NAME: Duration = Duration::from_micros(5);
 const WINDOW_MAX: Duration = Duration::from_secs(1);
+/// How long changes are gathered before the state is written to disk.
+const SAVE_DELAY: Duration = Duration::from_secs(1);
 
 /// A question of the admin endpoint; the pipeline answers from its own state.
 pub(crate) enum Query {
@@ -44,6 +47,7 @@ pub(crate) struct Connections {
     pub(crate) clients: Clients,
     pub(crate) responder: Responder,
     pub(crate) metrics: PipelineMetrics,
+    pub(crate) state: Option<StateDirectory>,
 }
 
 /// Guards that hold readiness back until the pipeline has done its first work.
@@ -76,6 +80,8 @@ pub(crate) struct Pipeline {
     /// When the next publication may go out, if one is due.
     due: Option<Instant>,
     last_publication: Option<Instant>,
+    /// When the state is to be written to disk, if it has changed.
+    save_at: Option<Instant>,
     passed_over: BTreeSet<u64>,
 }
 
@@ -116,6 +122,7 @@ impl Pipeline {
             waiting_for_gateway: Some(ready.gateway),
             due: None,
             last_publication: None,
+            save_at: None,
             passed_over: BTreeSet::new(),
         }
     }
@@ -123,10 +130,11 @@ impl Pipeline {
     /// Runs until shutdown.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut clients_changed = self.connections.clients.changed();
+        self.recall();
         loop {
             let wake_at = self.wake_at(Instant::now());
             tokio::select! {
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => break,
                 Some(update) = self.connections.updates.recv() => self.take_updates(update),
                 Some(query) = self.connections.queries.recv() => self.answer(query),
                 Ok(()) = clients_changed.changed() => {}
@@ -134,11 +142,38 @@ impl Pipeline {
             }
             self.turn(Instant::now());
         }
+        if self.save_at.is_some() {
+            self.save();
+        }
+    }
+
+    /// Starts from what was known when the process before this one ended; the remotes' own word replaces it.
+    fn recall(&mut self) {
+        let Some(state) = &self.connections.state else { return };
+        let known = |update: &Update| self.unsynced.contains(&update.remote);
+        let updates: Vec<_> = state.load().into_iter().filter(known).collect();
+        for update in updates {
+            self.touched.insert(update.remote.clone());
+            self.inventory.apply(update);
+        }
+        if !self.touched.is_empty() {
+            self.unsynced.clear();
+            self.turn(Instant::now());
+        }
+    }
+
+    fn save(&mut self) {
+        self.save_at = None;
+        if let Some(state) = &self.connections.state
+            && let Err(error) = tokio::task::block_in_place(|| state.save(&self.inventory.recall()))
+        {
+            warn!("the state is not kept: {error:#}");
+        }
     }
 
     fn wake_at(&self, now: Instant) -> Option<Instant> {
         let sync = (!self.unsynced.is_empty()).then_some(self.sync_deadline);
-        [self.due, self.gate.deadline(now), sync].into_iter().flatten().min()
+        [self.due, self.save_at, self.gate.deadline(now), sync].into_iter().flatten().min()
     }
 
     /// Takes an update and those that wait behind it, so that a burst costs one derivation.
@@ -156,6 +191,12 @@ impl Pipeline {
     }
 
     fn turn(&mut self, now: Instant) {
+        if self.connections.state.is_some() && !self.touched.is_empty() {
+            self.save_at.get_or_insert(now + SAVE_DELAY);
+        }
+        if self.save_at.is_some_and(|at| at <= now) {
+            self.save();
+        }
         if !self.is_synced(now) {
             return;
         }

@@ -28,6 +28,7 @@ use crate::pipeline::{Connections, Pipeline, ReadyGuards, UPDATES_MAX};
 use crate::publisher::{Publisher, Stores};
 use crate::ready::Ready;
 use crate::resolver::GatewayResolver;
+use crate::state::StateDirectory;
 use crate::telemetry;
 use crate::xds_listener::XdsListener;
 
@@ -45,6 +46,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     // Everything that can be wrong with the configuration is found before anything is served.
     let sources = open_sources(args)?;
+    let state = args.state_dir.as_deref().map(StateDirectory::open).transpose()?;
     let xds_listener = XdsListener::bind(args).await?;
     let admin_listener = admin::bind(args.admin_listen).await?;
     let responder = Responder::new();
@@ -72,6 +74,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         clients: xds.clients(),
         responder: responder.clone(),
         metrics: PipelineMetrics::register(&mut registry),
+        state,
     };
     let guards = ReadyGuards {
         synced: ready.register("remotes", "the remotes to tell what they export"),
