@@ -132,7 +132,10 @@ impl Connection {
         let inner = &shared.inner;
         let Ok(permit) = Arc::clone(&inner.streams).try_acquire_owned() else {
             inner.metrics.stream_refused();
-            return Err(Status::unavailable(format!("{} streams are open, no more fit", inner.config.streams_max)));
+            return Err(Status::unavailable(format!(
+                "{} streams are open, no more fit",
+                inner.config.streams_max
+            )));
         };
         let id = inner.next_id.fetch_add(1, Ordering::Relaxed);
         let limits = StreamLimits {

@@ -140,7 +140,8 @@ mod tests {
         assert_eq!(decoded.type_url, "type/a.B");
         assert_eq!(decoded.nonce, "1.1");
         assert_eq!(decoded.removed_resources, ["x", "y"]);
-        let lens: Vec<_> = decoded.resources.iter().map(|r| r.resource.as_ref().unwrap().value.len()).collect();
+        let lens: Vec<_> =
+            decoded.resources.iter().map(|r| r.resource.as_ref().unwrap().value.len()).collect();
         assert_eq!(lens, sizes);
     }
 

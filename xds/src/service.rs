@@ -226,7 +226,9 @@ impl Decoder for RequestDecoder {
             Variant::Delta => <DeltaRequest as prost::Message>::decode(src).map(Request::Delta),
             Variant::Sotw => <SotwRequest as prost::Message>::decode(src).map(Request::Sotw),
         };
-        request.map(Some).map_err(|error| Status::invalid_argument(format!("cannot decode the request: {error}")))
+        request
+            .map(Some)
+            .map_err(|error| Status::invalid_argument(format!("cannot decode the request: {error}")))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The store: the snapshot that is served now, and what changed in the last few.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;

@@ -22,11 +22,15 @@ use crate::{
 #[cfg(test)]
 mod convergence;
 #[cfg(test)]
+mod delta_tests;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
 mod order_tests;
+#[cfg(test)]
+mod sotw_tests;
 #[cfg(test)]
 mod tests;
 
@@ -84,7 +88,9 @@ pub(crate) enum RequestError {
     NoTypeUrl,
     #[error("type_url is {got}, but this service serves {served}")]
     OtherTypeUrl { got: String, served: TypeUrl },
-    #[error("more than {TYPES_MAX} types on one stream, or a type_url of more than {TYPE_URL_BYTES_MAX} bytes")]
+    #[error(
+        "more than {TYPES_MAX} types on one stream, or a type_url of more than {TYPE_URL_BYTES_MAX} bytes"
+    )]
     TooManyTypes,
     #[error("a resource name is longer than {NAME_BYTES_MAX} bytes")]
     NameTooLong,
@@ -243,7 +249,7 @@ impl AdsStream {
         let (generation, snapshot) = self.published.clone()?;
         let types: Vec<TypeUrl> = self.subscriptions.keys().cloned().collect();
         loop {
-            let pending = self.pending();
+            let complete = self.complete();
             for type_url in &types {
                 if let Some(response) = self.response_of(type_url, &snapshot, generation) {
                     return Some(response);
@@ -253,14 +259,14 @@ impl AdsStream {
                 subscription.settle(&snapshot, generation);
             }
             // A type that turned out to need nothing may be what an earlier one waited for.
-            if self.pending() == pending {
+            if self.complete() == complete {
                 return None;
             }
         }
     }
 
-    fn pending(&self) -> usize {
-        self.subscriptions.values().filter(|subscription| subscription.is_pending()).count()
+    fn complete(&self) -> usize {
+        self.subscriptions.values().filter(|subscription| subscription.is_complete()).count()
     }
 
     fn response_of(&mut self, type_url: &TypeUrl, snapshot: &Snapshot, generation: u64) -> Option<Response> {

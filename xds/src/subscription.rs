@@ -172,7 +172,8 @@ impl Subscription {
         if self.is_complete() { now } else { self.acked_generation }
     }
 
-    fn is_complete(&self) -> bool {
+    /// Whether the client holds all that it wants and has refused none of it.
+    pub(crate) fn is_complete(&self) -> bool {
         !self.is_pending() && !self.is_refused() && self.removals.is_empty()
     }
 

@@ -89,9 +89,10 @@ impl TypeUrl {
     /// The types whose resources this type's resources refer to: an addition is sent only once the client answered those.
     pub(crate) fn waits_for(&self) -> &'static [Self] {
         match self {
-            Self::Listener | Self::ScopedRouteConfiguration | Self::RouteConfiguration | Self::VirtualHost => {
-                &[Self::Cluster, Self::Endpoint]
-            }
+            Self::Listener
+            | Self::ScopedRouteConfiguration
+            | Self::RouteConfiguration
+            | Self::VirtualHost => &[Self::Cluster, Self::Endpoint],
             _ => &[],
         }
     }

@@ -39,8 +39,8 @@ impl ResourceVersion {
 
 impl From<&str> for ResourceVersion {
     fn from(text: &str) -> Self {
-        let is_hash =
-            text.len() == HASH_DIGITS && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let is_hash = text.len() == HASH_DIGITS
+            && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         match u64::from_str_radix(text, 16) {
             Ok(hash) if is_hash => Self(Repr::Hash(hash)),
             _ => Self(Repr::Label(Arc::from(text))),

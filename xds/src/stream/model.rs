@@ -135,7 +135,8 @@ impl Model {
         Request::Sotw(SotwRequest {
             type_url: type_url.as_str().to_owned(),
             // Neither `*` nor a name would be the legacy wildcard in a first request: an empty name is neither.
-            resource_names: match star.into_iter().chain(typed.names.iter().map(|n| n.to_string())).collect() {
+            resource_names: match star.into_iter().chain(typed.names.iter().map(|n| n.to_string())).collect()
+            {
                 names if Vec::is_empty(&names) => vec![String::new()],
                 names => names,
             },
@@ -155,7 +156,8 @@ impl Model {
         let typed = self.types.get_mut(&type_url).expect("only known types are requested");
         match &request {
             Request::Delta(request) => {
-                let named = request.resource_names_subscribe.iter().chain(&request.resource_names_unsubscribe);
+                let named =
+                    request.resource_names_subscribe.iter().chain(&request.resource_names_unsubscribe);
                 for name in named {
                     typed.repeatable_all |= name == "*";
                     typed.repeatable.insert(name.as_str().into());
@@ -189,7 +191,8 @@ impl Model {
     fn check_cause(&mut self, response: &Response) {
         let in_flight = self.to_client.iter().filter(|other| other.type_url == response.type_url).count();
         assert_eq!(in_flight, 0, "one response of a type is in flight");
-        let names: BTreeSet<_> = response.resources.iter().map(|r| r.name()).chain(&response.removed).collect();
+        let names: BTreeSet<_> =
+            response.resources.iter().map(|r| r.name()).chain(&response.removed).collect();
         assert_eq!(names.len(), response.resources.len() + response.removed.len(), "no name twice");
         let typed = self.types.get_mut(&response.type_url).expect("only requested types are sent");
         let whole = self.variant == Variant::Sotw && response.type_url.is_full_state();
@@ -197,7 +200,11 @@ impl Model {
             let (name, version) = (resource.name(), resource.version());
             let asked = typed.repeatable.remove(name) || typed.repeatable_all;
             if !whole && !asked {
-                assert_ne!(typed.last_sent.get(name), Some(&Some(version.clone())), "{name} was sent already");
+                assert_ne!(
+                    typed.last_sent.get(name),
+                    Some(&Some(version.clone())),
+                    "{name} was sent already"
+                );
                 let refused = (Arc::clone(name), version.clone());
                 assert!(!typed.refused_alone.contains(&refused), "{name} at {version} was refused");
             }
@@ -337,8 +344,11 @@ impl Model {
                 continue;
             }
             // What a refused resource may refer to is not removed.
-            let refused_referrer =
-                type_url.referrers().iter().filter_map(|other| self.types.get(other)).any(|other| other.refused_any);
+            let refused_referrer = type_url
+                .referrers()
+                .iter()
+                .filter_map(|other| self.types.get(other))
+                .any(|other| other.refused_any);
             for resource in snapshot.resources(type_url).filter(|r| typed.wants(r.name())) {
                 let (name, version) = (resource.name(), resource.version());
                 let refused = typed.refused.contains(&(Arc::clone(name), Some(version.clone())));
@@ -358,7 +368,10 @@ impl Model {
             }
             let acked = self.stream.subscriptions[type_url].status().acked.clone();
             let up_to_date = acked == Some(snapshot.version(type_url));
-            assert!(up_to_date || typed.refused_any || refused_referrer, "{type_url} should be acked, is {acked:?}");
+            assert!(
+                up_to_date || typed.refused_any || refused_referrer,
+                "{type_url} should be acked, is {acked:?}"
+            );
         }
     }
 
@@ -375,7 +388,9 @@ impl Model {
             let Some(subscription) = self.stream.subscriptions.get(type_url) else {
                 continue;
             };
-            if subscription.status().acked.as_ref() != Some(&snapshot.version(type_url)) || subscription.is_pending() {
+            if subscription.status().acked.as_ref() != Some(&snapshot.version(type_url))
+                || subscription.is_pending()
+            {
                 continue;
             }
             for resource in snapshot.resources(type_url).filter(|r| typed.wants(r.name())) {

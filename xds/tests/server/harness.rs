@@ -25,7 +25,8 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming, transport::Channel};
 use xcc_xds::{
-    ClientStatus, Clients, Metrics, NodeResolver, Resource, ServerConfig, Snapshot, SnapshotStore, TypeUrl, XdsServer,
+    ClientStatus, Clients, Metrics, NodeResolver, Resource, ServerConfig, Snapshot, SnapshotStore, TypeUrl,
+    XdsServer,
 };
 
 /// Long enough for a busy machine; nothing waits this long unless it fails.
@@ -78,7 +79,8 @@ impl Served {
 }
 
 pub(crate) fn cluster(name: &str, alt_stat_name: &str) -> Resource {
-    let message = Cluster { name: name.to_owned(), alt_stat_name: alt_stat_name.to_owned(), ..Default::default() };
+    let message =
+        Cluster { name: name.to_owned(), alt_stat_name: alt_stat_name.to_owned(), ..Default::default() };
     Resource::from_message(name, &message)
 }
 
@@ -135,7 +137,8 @@ impl Delta {
         self.send(DeltaDiscoveryRequest {
             type_url: response.type_url.clone(),
             response_nonce: response.nonce.clone(),
-            error_detail: error.map(|message| RpcStatus { message: message.to_owned(), ..Default::default() }),
+            error_detail: error
+                .map(|message| RpcStatus { message: message.to_owned(), ..Default::default() }),
             ..Default::default()
         })
         .await;

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use envoy_types::pb::envoy::{
     config::core::v3::{BuildVersion, Extension, Locality, Node, node::UserAgentVersionType},
-    r#type::v3::SemanticVersion,
     service::discovery::v3::DeltaDiscoveryRequest,
+    r#type::v3::SemanticVersion,
 };
 use tonic::{Code, Status};
 use xcc_xds::{NodeInfo, ServerConfig, SnapshotStore, TypeUrl};

@@ -55,13 +55,16 @@ async fn a_change_is_pushed_to_all_variants() {
 async fn rule_38_large_requests_and_responses_pass() {
     let names: Vec<(String, String)> =
         (0..20).map(|index| (format!("cluster-{index}"), "x".repeat(400_000))).collect();
-    let names: Vec<(&str, &str)> = names.iter().map(|(name, content)| (name.as_str(), content.as_str())).collect();
+    let names: Vec<(&str, &str)> =
+        names.iter().map(|(name, content)| (name.as_str(), content.as_str())).collect();
     let served = serve(store_with(&names), ServerConfig::default()).await;
     let mut client = Delta::ads(served.channel().await).await;
     client
         .send(DeltaDiscoveryRequest {
             type_url: TypeUrl::Cluster.as_str().to_owned(),
-            initial_resource_versions: (0..100_000).map(|i| (format!("gone-{i:060}"), "v".to_owned())).collect(),
+            initial_resource_versions: (0..100_000)
+                .map(|i| (format!("gone-{i:060}"), "v".to_owned()))
+                .collect(),
             ..Default::default()
         })
         .await;
