@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xcc_envoy::{MatcherForm, XdsAddress};
+use xcc_kube::dns_config::ObjectName;
 use xcc_model::{RemoteName, ZoneName};
 
 /// Cross-cluster Connectivity: an Envoy xDS control plane.
@@ -56,25 +57,44 @@ pub(crate) struct GatewayArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// A remote to import from, as NAME=dir:PATH (a directory of manifests, watched); repeatable.
+    /// A remote to import from; repeatable. NAME=dir:PATH is a directory of manifests, watched for changes;
+    /// NAME=kubeconfig:PATH[#CONTEXT] is a cluster, watched through its API server.
     #[arg(
         long = "remote",
         env = "XCC_REMOTE",
-        value_name = "NAME=dir:PATH",
+        value_name = "NAME=SOURCE",
         value_delimiter = ',',
-        required = true
+        required_unless_present = "kubernetes"
     )]
     pub(crate) remotes: Vec<RemoteArg>,
 
-    /// An address of the gateway, which DNS answers with; repeatable.
+    /// Run inside the importing cluster: remotes come from RemoteCluster objects, the gateway's address from its
+    /// Service, and status is written back.
+    #[arg(long, env = "XCC_KUBERNETES")]
+    pub(crate) kubernetes: bool,
+
+    /// An address of the gateway, which DNS answers with; repeatable [default with --kubernetes: those of its Service].
     #[arg(
         long = "gateway-address",
         env = "XCC_GATEWAY_ADDRESS",
         value_name = "ADDRESS",
         value_delimiter = ',',
-        required = true
+        required_unless_present = "kubernetes"
     )]
     pub(crate) gateway_addresses: Vec<IpAddr>,
+
+    /// The gateway's Service.
+    #[arg(
+        long,
+        env = "XCC_GATEWAY_SERVICE",
+        value_name = "NAMESPACE/NAME",
+        default_value = "cross-cluster-connectivity/xcc-gateway"
+    )]
+    pub(crate) gateway_service: ObjectName,
+
+    /// Keep the zones' forward block in the cluster's DNS configuration.
+    #[arg(long, env = "XCC_MANAGE_CLUSTER_DNS", requires = "kubernetes")]
+    pub(crate) manage_cluster_dns: bool,
 
     #[command(flatten)]
     pub(crate) gateway: GatewayArgs,
@@ -236,25 +256,41 @@ pub(crate) struct BootstrapArgs {
     pub(crate) output: OutputFormat,
 }
 
-/// `NAME=dir:PATH`.
+/// `NAME=dir:PATH` or `NAME=kubeconfig:PATH[#CONTEXT]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RemoteArg {
     pub(crate) name: RemoteName,
-    pub(crate) directory: PathBuf,
+    pub(crate) source: RemoteSource,
+}
+
+/// Where a remote's objects come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RemoteSource {
+    Directory(PathBuf),
+    Kubeconfig { path: PathBuf, context: Option<String> },
 }
 
 impl FromStr for RemoteArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let form = "want NAME=dir:PATH";
+        let form = "want NAME=dir:PATH or NAME=kubeconfig:PATH[#CONTEXT]";
         let (name, source) = text.split_once('=').ok_or(form)?;
         let name = RemoteName::parse(name).map_err(|error| error.to_string())?;
-        match source.split_once(':') {
-            Some(("dir", path)) if !path.is_empty() => Ok(Self { name, directory: path.into() }),
-            Some(("dir", _)) => Err("the path after dir: is empty".to_owned()),
-            _ => Err(format!("unknown source {source:?}: {form}")),
+        let (kind, path) = source.split_once(':').ok_or(form)?;
+        let (path, context) = match (kind, path.rsplit_once('#')) {
+            ("kubeconfig", Some((path, context))) if !context.is_empty() => (path, Some(context.to_owned())),
+            _ => (path, None),
+        };
+        if path.is_empty() {
+            return Err(format!("the path after {kind}: is empty"));
         }
+        let source = match kind {
+            "dir" => RemoteSource::Directory(path.into()),
+            "kubeconfig" => RemoteSource::Kubeconfig { path: path.into(), context },
+            _ => return Err(format!("unknown source {kind:?}: {form}")),
+        };
+        Ok(Self { name, source })
     }
 }
 
@@ -310,9 +346,29 @@ mod tests {
 
     #[test]
     fn remotes_are_named_sources() {
-        let remote: RemoteArg = "east=dir:a/b=c".parse().unwrap();
-        assert_eq!((remote.name.as_str(), remote.directory), ("east", "a/b=c".into()));
-        for text in ["", "east", "east=", "east=dir:", "east=ftp:x", "East=dir:x", "=dir:x", "a+b=dir:x"] {
+        let kubeconfig = |path: &str, context: Option<&str>| RemoteSource::Kubeconfig {
+            path: path.into(),
+            context: context.map(str::to_owned),
+        };
+        for (text, source) in [
+            ("east=dir:a/b=c#d", RemoteSource::Directory("a/b=c#d".into())),
+            ("east=kubeconfig:a/b", kubeconfig("a/b", None)),
+            ("east=kubeconfig:a/b#c", kubeconfig("a/b", Some("c"))),
+        ] {
+            let name = RemoteName::parse("east").unwrap();
+            assert_eq!(text.parse(), Ok(RemoteArg { name, source }), "{text}");
+        }
+        for text in [
+            "",
+            "east",
+            "east=",
+            "east=dir:",
+            "east=kubeconfig:",
+            "east=ftp:x",
+            "East=dir:x",
+            "=dir:x",
+            "a+b=dir:x",
+        ] {
             assert!(text.parse::<RemoteArg>().is_err(), "{text}");
         }
     }

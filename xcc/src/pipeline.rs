@@ -1,10 +1,11 @@
 //! The loop: updates of remotes and ACKs of gateways come in; snapshots and zones go out. One task owns all state.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -44,6 +45,8 @@ pub(crate) enum Query {
 pub(crate) struct Connections {
     pub(crate) updates: mpsc::Receiver<Update>,
     pub(crate) queries: mpsc::Receiver<Query>,
+    /// Where the gateway is reached; none while that is not known.
+    pub(crate) gateway_addresses: watch::Receiver<Option<Vec<IpAddr>>>,
     pub(crate) clients: Clients,
     pub(crate) responder: Responder,
     pub(crate) metrics: PipelineMetrics,
@@ -130,6 +133,7 @@ impl Pipeline {
     /// Runs until shutdown.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut clients_changed = self.connections.clients.changed();
+        self.take_gateway_addresses();
         self.recall();
         loop {
             let wake_at = self.wake_at(Instant::now());
@@ -138,6 +142,7 @@ impl Pipeline {
                 Some(update) = self.connections.updates.recv() => self.take_updates(update),
                 Some(query) = self.connections.queries.recv() => self.answer(query),
                 Ok(()) = clients_changed.changed() => {}
+                Ok(()) = self.connections.gateway_addresses.changed() => self.take_gateway_addresses(),
                 () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
             }
             self.turn(Instant::now());
@@ -169,6 +174,18 @@ impl Pipeline {
         {
             warn!("the state is not kept: {error:#}");
         }
+    }
+
+    /// The gateway's own addresses are answered by DNS, and must not be proxied to.
+    fn take_gateway_addresses(&mut self) {
+        let addresses = self.connections.gateway_addresses.borrow_and_update().clone().unwrap_or_default();
+        info!(?addresses, "addresses of the gateway");
+        self.zones = self.zones.with_addresses(&addresses);
+        if self.waiting_for_gateway.is_none() {
+            self.connections.responder.publish(self.zones.clone());
+        }
+        self.policy.gateway_addresses = addresses.into_iter().collect();
+        self.touched.extend(self.inventory.remotes().keys().cloned());
     }
 
     fn wake_at(&self, now: Instant) -> Option<Instant> {

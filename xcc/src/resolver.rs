@@ -2,10 +2,10 @@
 
 use tonic::Status;
 use xcc_envoy::MatcherForm;
-use xcc_xds::{NodeInfo, NodeResolver, SnapshotStore};
+use xcc_xds::{NodeInfo, NodeResolver, Peer, SnapshotStore};
 
 use crate::publisher::Stores;
-use crate::xds_listener::Peer;
+use crate::xds_listener::certificate_names;
 
 /// Chooses by the node's advertised extensions. Over mutual TLS the client's certificate must name the node's cluster
 /// or the node itself.
@@ -22,9 +22,10 @@ impl GatewayResolver {
 
 impl NodeResolver for GatewayResolver {
     fn resolve(&self, node: &NodeInfo) -> Result<SnapshotStore, Status> {
-        if let Some(certificate) = node.connection.get::<Peer>().and_then(|peer| peer.certificate.as_ref())
-            && !certificate.names(&node.cluster)
-            && !certificate.names(&node.id)
+        let peer = node.connection.get::<Peer>();
+        if let Some(certificate) = peer.and_then(|peer| peer.certificate.as_deref())
+            && !certificate_names(certificate, &node.cluster)
+            && !certificate_names(certificate, &node.id)
         {
             return Err(Status::permission_denied(format!(
                 "the client certificate names neither node cluster {:?} nor node id {:?}",

@@ -1,36 +1,39 @@
 //! `xcc serve`: the whole program on one screen. Watch -> model -> translate -> snapshot -> serve
 //! (and: model -> zone -> answer).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 use xcc_dns::{DnsConfig, DnsMetrics, DnsServer, Responder, ZoneConfig, Zones};
 use xcc_envoy::GatewayConfig;
-use xcc_kube::DirectorySource;
+use xcc_kube::session::HealthBoard;
 use xcc_model::ImportPolicy;
 use xcc_xds::{ServerConfig, XdsServer};
 
 use crate::admin::{self, Admin};
-use crate::cli::{GatewayArgs, RemoteArg, ServeArgs};
+use crate::cli::{GatewayArgs, ServeArgs};
 use crate::gate::Gate;
+use crate::kubernetes::Kubernetes;
 use crate::metrics::PipelineMetrics;
 use crate::pipeline::{Connections, Pipeline, ReadyGuards, UPDATES_MAX};
 use crate::publisher::{Publisher, Stores};
 use crate::ready::Ready;
 use crate::resolver::GatewayResolver;
+use crate::sources;
 use crate::state::StateDirectory;
 use crate::telemetry;
-use crate::xds_listener::XdsListener;
+use crate::xds_listener::{TlsSource, XdsListener};
 
 /// How long open streams and queries may take to end after a signal to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -44,10 +47,18 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let shutdown = stop_signal()?;
+    let tasks = TaskTracker::new();
+    let health = HealthBoard::default();
     // Everything that can be wrong with the configuration is found before anything is served.
-    let sources = open_sources(args)?;
+    let sources = sources::open(&args.remotes, &health)?;
     let state = args.state_dir.as_deref().map(StateDirectory::open).transpose()?;
-    let xds_listener = XdsListener::bind(args).await?;
+    let kubernetes = match args.kubernetes {
+        true => Some(Arc::new(Kubernetes::connect().await?)),
+        false => None,
+    };
+    let tls = tls_source(args, kubernetes.as_deref(), &tasks, &shutdown);
+    let xds_listener = XdsListener::bind(args, tls).await?;
     let admin_listener = admin::bind(args.admin_listen).await?;
     let responder = Responder::new();
     let mut registry = Registry::with_prefix("xcc");
@@ -60,8 +71,6 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         zones = ?args.gateway.zones, "listening"
     );
 
-    let shutdown = stop_signal()?;
-    let tasks = TaskTracker::new();
     let ready = Ready::default();
     let stores = Stores::default();
     let xds = XdsServer::new(GatewayResolver::new(stores.clone()), ServerConfig::default());
@@ -71,6 +80,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let connections = Connections {
         updates,
         queries,
+        gateway_addresses: gateway_addresses(args, kubernetes.as_deref())?,
         clients: xds.clients(),
         responder: responder.clone(),
         metrics: PipelineMetrics::register(&mut registry),
@@ -84,19 +94,23 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         ),
     };
     warn!("no gateway has connected yet: DNS answers SERVFAIL until one carries the configuration");
-    // The zones' name server is this process, if it can be said where that is.
-    let name_server = Some(args.dns_listen.ip()).filter(|ip| !ip.is_unspecified());
+    let mut remotes: BTreeSet<_> = sources.iter().map(|source| source.remote().clone()).collect();
+    remotes.extend(kubernetes.iter().flat_map(|kubernetes| kubernetes.remotes().iter().cloned()));
     let pipeline = Pipeline::new(
         connections,
-        sources.iter().map(|source| source.remote().clone()).collect(),
+        remotes,
         import_policy(&args.gateway, &args.gateway_addresses),
         Gate::new(args.withdraw_delay()),
         Publisher::new(gateway_config(&args.gateway), stores.clone()),
-        zones(&args.gateway, &args.gateway_addresses, name_server),
+        // The zones' name server is this process, if it can be said where that is.
+        zones(&args.gateway, &[], Some(args.dns_listen.ip()).filter(|ip| !ip.is_unspecified())),
         guards,
     );
     for source in sources {
         tasks.spawn(source.run(updates_sender.clone(), shutdown.clone()));
+    }
+    if let Some(kubernetes) = kubernetes {
+        tasks.spawn(kubernetes.run_remotes(updates_sender, health, BTreeMap::new(), shutdown.clone()));
     }
     tasks.spawn(pipeline.run(shutdown.clone()));
     let admin = Admin { ready, registry, stores, responder, queries: queries_sender };
@@ -126,16 +140,33 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn open_sources(args: &ServeArgs) -> anyhow::Result<Vec<DirectorySource>> {
-    let mut names = BTreeSet::new();
-    for remote in &args.remotes {
-        ensure!(names.insert(&remote.name), "--remote {}: the name is given twice", remote.name);
+/// Where mutual TLS for xDS comes from: files, or with `--kubernetes` Secrets that xcc keeps itself.
+fn tls_source(
+    args: &ServeArgs,
+    kubernetes: Option<&Kubernetes>,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) -> Option<TlsSource> {
+    match (&args.xds_tls_cert, &args.xds_tls_key, &args.xds_client_ca, kubernetes) {
+        (Some(cert), Some(key), Some(client_ca), _) => {
+            Some(TlsSource::Files { cert: cert.clone(), key: key.clone(), client_ca: client_ca.clone() })
+        }
+        (_, _, _, Some(kubernetes)) if !args.xds_insecure => {
+            Some(TlsSource::Secrets(kubernetes.xds_certificates(tasks, shutdown)))
+        }
+        _ => None,
     }
-    let open = |remote: &RemoteArg| {
-        DirectorySource::open(remote.name.clone(), remote.directory.clone())
-            .with_context(|| format!("--remote {}", remote.name))
-    };
-    args.remotes.iter().map(open).collect()
+}
+
+/// Where the gateway is reached: as the flags say, else as its Service says.
+fn gateway_addresses(
+    args: &ServeArgs,
+    kubernetes: Option<&Kubernetes>,
+) -> anyhow::Result<watch::Receiver<Option<Vec<IpAddr>>>> {
+    match kubernetes {
+        Some(kubernetes) if args.gateway_addresses.is_empty() => kubernetes.gateway_addresses(args),
+        _ => Ok(watch::channel(Some(args.gateway_addresses.clone())).1),
+    }
 }
 
 /// What names may be imported.

@@ -9,14 +9,14 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -25,6 +25,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 use tracing::{debug, info, warn};
+use xcc_kube::xds_certificates::XdsCertificates;
+use xcc_xds::Peer;
 
 use crate::cli::ServeArgs;
 
@@ -45,15 +47,8 @@ pub(crate) struct XdsListener {
 
 impl XdsListener {
     /// Binds the address. Off loopback it wants mutual TLS, or to be told that it may go without.
-    pub(crate) async fn bind(args: &ServeArgs) -> anyhow::Result<Self> {
-        let tls = match (&args.xds_tls_cert, &args.xds_tls_key, &args.xds_client_ca) {
-            (Some(cert), Some(key), Some(client_ca)) => Some(Tls::load(TlsFiles {
-                cert: cert.clone(),
-                key: key.clone(),
-                client_ca: client_ca.clone(),
-            })?),
-            _ => None,
-        };
+    pub(crate) async fn bind(args: &ServeArgs, tls: Option<TlsSource>) -> anyhow::Result<Self> {
+        let tls = tls.map(Tls::load).transpose().context("--xds-tls-cert, --xds-tls-key, --xds-client-ca")?;
         if tls.is_none() && !args.xds_insecure && !args.xds_listen.ip().is_loopback() {
             bail!(
                 "--xds-listen {} is not loopback: give --xds-tls-cert, --xds-tls-key and --xds-client-ca, or \
@@ -106,10 +101,9 @@ async fn accept(
         tokio::spawn(async move {
             let connection = match tls {
                 None => Connection::Plain(stream),
-                Some(tls) => match timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream)).await {
-                    Ok(Ok(stream)) => Connection::Tls(Box::new(stream)),
-                    Ok(Err(error)) => return debug!(%peer, %error, "xDS client refused in the TLS handshake"),
-                    Err(_) => return debug!(%peer, "xDS client did not finish the TLS handshake in time"),
+                Some(tls) => match handshake(&tls, stream).await {
+                    Ok(stream) => Connection::Tls(Box::new(stream)),
+                    Err(error) => return debug!(%peer, "xDS client refused: {error:#}"),
                 },
             };
             drop(permit);
@@ -119,98 +113,115 @@ async fn accept(
     }
 }
 
-#[derive(Debug, Clone)]
-struct TlsFiles {
-    cert: PathBuf,
-    key: PathBuf,
-    client_ca: PathBuf,
+async fn handshake(tls: &Tls, stream: TcpStream) -> anyhow::Result<TlsStream<TcpStream>> {
+    let acceptor = tls.acceptor().context("the server has no certificates yet")?;
+    let handshake = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
+    handshake.context("the TLS handshake took too long")?.context("the TLS handshake failed")
 }
 
-/// The server's side of mutual TLS, made anew when a file changes. Streams that are open stay open.
+/// Where the server's side of mutual TLS comes from.
+pub(crate) enum TlsSource {
+    /// PEM files, looked at again and again.
+    Files { cert: PathBuf, key: PathBuf, client_ca: PathBuf },
+    /// Secrets of the importing cluster; none while they are not known.
+    Secrets(watch::Receiver<Option<Arc<XdsCertificates>>>),
+}
+
+/// The server's side of mutual TLS, made anew when what it comes from changes. Streams that are open stay open.
 struct Tls {
-    files: TlsFiles,
-    config: ArcSwap<ServerConfig>,
-}
-
-/// What the three files held.
-#[derive(PartialEq, Eq)]
-struct Pem {
-    cert: Vec<u8>,
-    key: Vec<u8>,
-    client_ca: Vec<u8>,
+    source: TlsSource,
+    /// None before the first certificates: clients are turned away and come again.
+    config: ArcSwapOption<ServerConfig>,
 }
 
 impl Tls {
-    fn load(files: TlsFiles) -> anyhow::Result<Self> {
-        let config = files.read()?.server_config(&files)?;
-        Ok(Self { files, config: ArcSwap::from_pointee(config) })
+    /// Files have to be right at the start; Secrets may come later.
+    fn load(source: TlsSource) -> anyhow::Result<Self> {
+        let config = match &source {
+            TlsSource::Files { cert, key, client_ca } => Some(server_config(&read(cert, key, client_ca)?)?),
+            TlsSource::Secrets(_) => None,
+        };
+        Ok(Self { source, config: ArcSwapOption::from_pointee(config) })
     }
 
-    fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.config.load_full())
+    fn acceptor(&self) -> Option<TlsAcceptor> {
+        self.config.load_full().map(TlsAcceptor::from)
     }
 
     async fn keep_fresh(&self) {
-        let mut held = self.files.read().ok();
-        let mut interval = interval(RELOAD_INTERVAL);
-        loop {
-            interval.tick().await;
-            match self.files.read() {
-                Ok(pem) if held.as_ref() == Some(&pem) => {}
-                Ok(pem) => {
-                    match pem.server_config(&self.files) {
-                        Ok(config) => {
-                            self.config.store(Arc::new(config));
-                            info!(cert = %self.files.cert.display(), "xDS certificates renewed");
+        match &self.source {
+            TlsSource::Files { cert, key, client_ca } => {
+                let mut held = read(cert, key, client_ca).ok();
+                let mut interval = interval(RELOAD_INTERVAL);
+                loop {
+                    interval.tick().await;
+                    match read(cert, key, client_ca) {
+                        Ok(pem) if held.as_ref() == Some(&pem) => {}
+                        Ok(pem) => {
+                            self.renew(&pem);
+                            held = Some(pem);
                         }
-                        Err(error) => warn!("xDS certificates are not renewed: {error:#}"),
+                        // Files that are replaced may be missing for a moment; what was read last stays in force.
+                        Err(error) => debug!("xDS certificates cannot be read now: {error:#}"),
                     }
-                    held = Some(pem);
                 }
-                // Files that are replaced may be missing for a moment; what was read last stays in force.
-                Err(error) => debug!("xDS certificates cannot be read now: {error:#}"),
+            }
+            TlsSource::Secrets(secrets) => {
+                let mut secrets = secrets.clone();
+                loop {
+                    let pem = secrets.borrow_and_update().clone();
+                    if let Some(pem) = pem {
+                        self.renew(&pem);
+                    }
+                    if secrets.changed().await.is_err() {
+                        return;
+                    }
+                }
             }
         }
     }
-}
 
-impl TlsFiles {
-    fn read(&self) -> anyhow::Result<Pem> {
-        let read =
-            |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-        Ok(Pem { cert: read(&self.cert)?, key: read(&self.key)?, client_ca: read(&self.client_ca)? })
-    }
-}
-
-impl Pem {
-    fn server_config(&self, files: &TlsFiles) -> anyhow::Result<ServerConfig> {
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(&self.client_ca, &files.client_ca)? {
-            roots
-                .add(certificate)
-                .with_context(|| format!("{} holds no usable authority", files.client_ca.display()))?;
+    fn renew(&self, pem: &XdsCertificates) {
+        match server_config(pem) {
+            Ok(config) => {
+                self.config.store(Some(Arc::new(config)));
+                info!("xDS certificates are in force");
+            }
+            Err(error) => warn!("xDS certificates are not renewed: {error:#}"),
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
-        let chain = certificates(&self.cert, &files.cert)?;
-        let key = PrivateKeyDer::from_pem_slice(&self.key)
-            .with_context(|| format!("{} holds no private key in PEM", files.key.display()))?;
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(chain, key)
-            .with_context(|| format!("{} does not fit {}", files.key.display(), files.cert.display()))?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(config)
     }
 }
 
-fn certificates(pem: &[u8], path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let certificates = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<Vec<_>, _>>()
-        .with_context(|| format!("{} is not PEM", path.display()))?;
-    ensure!(!certificates.is_empty(), "{} holds no certificate", path.display());
+fn read(cert: &Path, key: &Path, client_ca: &Path) -> anyhow::Result<XdsCertificates> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    Ok(XdsCertificates { cert: read(cert)?, key: read(key)?, client_ca: read(client_ca)? })
+}
+
+fn server_config(pem: &XdsCertificates) -> anyhow::Result<ServerConfig> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(&pem.client_ca).context("the authority of xDS clients")? {
+        roots.add(certificate).context("the authority of xDS clients cannot be used")?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
+    let chain = certificates(&pem.cert).context("the xDS server's certificate")?;
+    let key = PrivateKeyDer::from_pem_slice(pem.key.as_bytes())
+        .context("the xDS server's key is no private key in PEM")?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .context("the xDS server's key does not fit its certificate")?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
+fn certificates(pem: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>()?;
+    ensure!(!certificates.is_empty(), "no certificate in PEM");
     Ok(certificates)
 }
 
@@ -220,33 +231,18 @@ pub(crate) enum Connection {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Who is at the other end, as requests carry it.
-#[derive(Debug, Clone)]
-pub(crate) struct Peer {
-    /// Where it connects from.
-    pub(crate) address: Option<SocketAddr>,
-    /// Its verified certificate; none over plain TCP.
-    pub(crate) certificate: Option<PeerCertificate>,
-}
-
-/// A client certificate that was verified in the handshake.
-#[derive(Debug, Clone)]
-pub(crate) struct PeerCertificate(CertificateDer<'static>);
-
-impl PeerCertificate {
-    /// Whether the certificate was issued for this name (a DNS name or an IP address among its subject alternative
-    /// names, RFC 6125).
-    pub(crate) fn names(&self, name: &str) -> bool {
-        let name = match name.parse::<IpAddr>() {
-            Ok(ip) => ServerName::from(ip),
-            Err(_) => match ServerName::try_from(name) {
-                Ok(name) => name,
-                Err(_) => return false,
-            },
-        };
-        webpki::EndEntityCert::try_from(&self.0)
-            .is_ok_and(|certificate| certificate.verify_is_valid_for_subject_name(&name).is_ok())
-    }
+/// Whether a client's certificate was issued for this name (a DNS name or an IP address among its subject alternative
+/// names, RFC 6125).
+pub(crate) fn certificate_names(certificate: &[u8], name: &str) -> bool {
+    let name = match name.parse::<IpAddr>() {
+        Ok(ip) => ServerName::from(ip),
+        Err(_) => match ServerName::try_from(name) {
+            Ok(name) => name,
+            Err(_) => return false,
+        },
+    };
+    webpki::EndEntityCert::try_from(&CertificateDer::from(certificate))
+        .is_ok_and(|certificate| certificate.verify_is_valid_for_subject_name(&name).is_ok())
 }
 
 impl Connected for Connection {
@@ -257,8 +253,9 @@ impl Connected for Connection {
             Self::Plain(stream) => Peer { address: stream.peer_addr().ok(), certificate: None },
             Self::Tls(stream) => {
                 let (tcp, session) = stream.get_ref();
-                let certificate = session.peer_certificates().and_then(|chain| chain.first()).cloned();
-                Peer { address: tcp.peer_addr().ok(), certificate: certificate.map(PeerCertificate) }
+                let certificate = session.peer_certificates().and_then(|chain| chain.first());
+                let certificate = certificate.map(|certificate| Arc::from(certificate.as_ref()));
+                Peer { address: tcp.peer_addr().ok(), certificate }
             }
         }
     }

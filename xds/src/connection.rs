@@ -27,7 +27,7 @@ use crate::{
     clients::{ClientHandle, Clients},
     config::ServerConfig,
     metrics::{Metrics, OpenStream},
-    node::{NodeInfo, NodeResolver},
+    node::{NodeInfo, NodeResolver, Peer},
     response::Variant,
     store::SnapshotStore,
     stream::{AdsStream, Request, StreamLimits},
@@ -374,6 +374,6 @@ async fn passed(deadline: Option<Instant>) {
 fn peer_addr(extensions: &http::Extensions) -> Option<SocketAddr> {
     extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr).or_else(|| {
         // For connections of the caller's own making.
-        extensions.get::<SocketAddr>().copied()
+        extensions.get::<Peer>().and_then(|peer| peer.address)
     })
 }

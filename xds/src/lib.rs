@@ -76,7 +76,7 @@ mod wire;
 pub use clients::{ClientStatus, Clients};
 pub use config::ServerConfig;
 pub use metrics::Metrics;
-pub use node::{Locality, NodeInfo, NodeResolver};
+pub use node::{Locality, NodeInfo, NodeResolver, Peer};
 pub use resource::Resource;
 pub use server::{ServeError, XdsServer};
 pub use snapshot::{

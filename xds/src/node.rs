@@ -1,6 +1,6 @@
 //! Who connects, and the caller's decision from which store to serve it.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use serde::Serialize;
 
@@ -29,9 +29,19 @@ pub struct NodeInfo {
     pub extensions: BTreeSet<String>,
     /// The client's address, where the connection has one.
     pub peer_addr: Option<SocketAddr>,
-    /// The extensions of the HTTP request: tonic puts the `ConnectInfo` of the connection here, so a type of your own
-    /// can carry what is needed to authorise the client, such as its certificate.
+    /// The extensions of the HTTP request: tonic puts the `ConnectInfo` of the connection here, such as a
+    /// [`Peer`] with the certificate that is needed to authorise the client.
     pub connection: http::Extensions,
+}
+
+/// Who is at the other end of a connection. Where it is the `ConnectInfo` of the caller's own connections, it is found in
+/// [`NodeInfo::connection`] and gives [`NodeInfo::peer_addr`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// The client's address.
+    pub address: Option<SocketAddr>,
+    /// The client's verified certificate, in DER; none without TLS.
+    pub certificate: Option<Arc<[u8]>>,
 }
 
 /// `envoy.config.core.v3.Locality`.

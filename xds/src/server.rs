@@ -105,16 +105,16 @@ impl XdsServer {
             server = server.max_connection_age(age);
         }
         let drain_timeout = config.drain_timeout;
-        let serving = server.add_routes(routes).serve_with_incoming_shutdown(incoming, async {
+        let serving = server.add_routes(routes).serve_with_incoming_shutdown(incoming, shutdown.cancelled());
+        // Streams are told here and not in the future above: a transport that stops when `incoming` ends drops that one.
+        let draining = async {
             shutdown.cancelled().await;
             self.shutdown();
-        });
+            tokio::time::sleep(drain_timeout).await;
+        };
         tokio::select! {
             served = serving => Ok(served?),
-            () = async {
-                shutdown.cancelled().await;
-                tokio::time::sleep(drain_timeout).await;
-            } => {
+            () = draining => {
                 tracing::warn!("connections left open after the drain timeout");
                 Ok(())
             }

@@ -15,6 +15,7 @@ use envoy_types::pb::{
     },
     google::rpc::Status as RpcStatus,
 };
+use futures_util::StreamExt;
 use tokio::{
     net::TcpListener,
     sync::mpsc::{Sender, channel},
@@ -40,7 +41,17 @@ pub(crate) struct Served {
     pub(crate) serving: JoinHandle<()>,
 }
 
+/// Serves until [`Served::shutdown`].
 pub(crate) async fn serve(resolver: impl NodeResolver, config: ServerConfig) -> Served {
+    serve_accepting_until(resolver, config, CancellationToken::new()).await
+}
+
+/// Serves until [`Served::shutdown`], and takes new connections until the token is cancelled.
+pub(crate) async fn serve_accepting_until(
+    resolver: impl NodeResolver,
+    config: ServerConfig,
+    deaf: CancellationToken,
+) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = XdsServer::new(resolver, config);
@@ -48,7 +59,8 @@ pub(crate) async fn serve(resolver: impl NodeResolver, config: ServerConfig) -> 
     let shutdown = CancellationToken::new();
     let token = shutdown.clone();
     let serving = tokio::spawn(async move {
-        server.serve(TcpListenerStream::new(listener), token).await.unwrap();
+        let incoming = Box::pin(TcpListenerStream::new(listener).take_until(deaf.cancelled_owned()));
+        server.serve(incoming, token).await.unwrap();
     });
     Served { address, clients, metrics, shutdown, serving }
 }

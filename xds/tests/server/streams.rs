@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use xcc_xds::{ServerConfig, SnapshotStore, TypeUrl};
 
-use crate::harness::{Delta, PATIENCE, Sotw, clusters, node, serve, store_with};
+use crate::harness::{Delta, PATIENCE, Sotw, clusters, node, serve, serve_accepting_until, store_with};
 
 #[tokio::test]
 async fn before_the_first_snapshot_requests_are_held() {
@@ -194,6 +195,22 @@ async fn shutdown_ends_streams_with_ok() {
     let mut client = Delta::ads(served.channel().await).await;
     client.subscribe("gateway").await;
     client.take().await;
+    served.shutdown.cancel();
+    assert!(client.next().await.unwrap().is_none(), "the status is OK");
+    timeout(PATIENCE, served.serving).await.expect("the server stops").unwrap();
+}
+
+#[tokio::test]
+async fn shutdown_ends_streams_even_if_nobody_accepts_connections_any_more() {
+    let deaf = CancellationToken::new();
+    let store = store_with(&[("a", "1")]);
+    let served = serve_accepting_until(store.clone(), ServerConfig::default(), deaf.clone()).await;
+    let mut client = Delta::ads(served.channel().await).await;
+    client.subscribe("gateway").await;
+    client.take().await;
+    deaf.cancel();
+    store.publish(clusters(&[("a", "2")]));
+    assert_eq!(client.take().await.0, ["a"], "the open stream goes on");
     served.shutdown.cancel();
     assert!(client.next().await.unwrap().is_none(), "the status is OK");
     timeout(PATIENCE, served.serving).await.expect("the server stops").unwrap();

@@ -1,0 +1,59 @@
+//! Where remotes are read from, by the flags.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, ensure};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use xcc_kube::DirectorySource;
+use xcc_kube::session::{HealthBoard, KubeconfigSource};
+use xcc_model::{RemoteName, Update};
+
+use crate::cli::{RemoteArg, RemoteSource};
+
+/// A remote that was named by a flag, checked and not yet followed.
+pub(crate) enum Source {
+    Directory(DirectorySource),
+    Kubeconfig(Box<KubeconfigSource>),
+}
+
+/// Checks everything that can be wrong with what the flags name.
+pub(crate) fn open(remotes: &[RemoteArg], health: &HealthBoard) -> anyhow::Result<Vec<Source>> {
+    let mut names = BTreeSet::new();
+    for remote in remotes {
+        ensure!(names.insert(&remote.name), "--remote {}: the name is given twice", remote.name);
+    }
+    let open = |remote: &RemoteArg| {
+        Source::open(remote, health).with_context(|| format!("--remote {}", remote.name))
+    };
+    remotes.iter().map(open).collect()
+}
+
+impl Source {
+    fn open(remote: &RemoteArg, health: &HealthBoard) -> anyhow::Result<Self> {
+        let name = remote.name.clone();
+        Ok(match &remote.source {
+            RemoteSource::Directory(path) => Self::Directory(DirectorySource::open(name, path.clone())?),
+            RemoteSource::Kubeconfig { path, context } => {
+                let source = KubeconfigSource::open(name, path.clone(), context.clone())?;
+                Self::Kubeconfig(Box::new(source.with_health(health.clone())))
+            }
+        })
+    }
+
+    /// Whose source it is.
+    pub(crate) fn remote(&self) -> &RemoteName {
+        match self {
+            Self::Directory(source) => source.remote(),
+            Self::Kubeconfig(source) => source.remote(),
+        }
+    }
+
+    /// Tells of the remote until shutdown.
+    pub(crate) async fn run(self, updates: mpsc::Sender<Update>, shutdown: CancellationToken) {
+        match self {
+            Self::Directory(source) => source.run(updates, shutdown).await,
+            Self::Kubeconfig(source) => source.run(updates, shutdown).await,
+        }
+    }
+}
