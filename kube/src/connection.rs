@@ -121,6 +121,11 @@ impl Connection {
         Self { client }
     }
 
+    /// The client, for what needs no more than single requests.
+    pub(crate) fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
     /// Prepares a connection; the first request opens it.
     pub(crate) fn open(mut config: kube::Config) -> Result<Self, kube::Error> {
         // Whoever asks here retries, with a back-off of its own.

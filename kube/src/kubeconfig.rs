@@ -123,7 +123,12 @@ impl Credentials {
     /// Reads the operator's own kubeconfig file.
     pub fn read(path: &Path, context: Option<&str>) -> Result<Self, KubeconfigError> {
         let bytes = read_file(path)?;
-        Self::parse(&bytes, context, Trust::File(path.parent().unwrap_or(Path::new("."))))
+        Self::parse(&bytes, context, Trust::File(path.parent().unwrap_or_else(|| Path::new("."))))
+    }
+
+    /// The API server's URL.
+    pub fn server(&self) -> &str {
+        &self.server
     }
 
     /// The client configuration for these credentials.
@@ -158,7 +163,11 @@ impl Credentials {
         let name = || NAME.to_owned();
         Kubeconfig {
             clusters: vec![NamedCluster { name: name(), cluster: Some(cluster), ..NamedCluster::default() }],
-            auth_infos: vec![NamedAuthInfo { name: name(), auth_info: Some(user), ..NamedAuthInfo::default() }],
+            auth_infos: vec![NamedAuthInfo {
+                name: name(),
+                auth_info: Some(user),
+                ..NamedAuthInfo::default()
+            }],
             contexts: vec![NamedContext { name: name(), context: Some(context), ..NamedContext::default() }],
             current_context: Some(name()),
             ..Kubeconfig::default()
@@ -170,7 +179,9 @@ impl Credentials {
 fn cause(error: &kube::config::KubeconfigError) -> String {
     use kube::config::KubeconfigError as Error;
     match error {
-        Error::LoadCertificateAuthority(_) | Error::ParseCertificates(_) => "the certificate authority cannot be read",
+        Error::LoadCertificateAuthority(_) | Error::ParseCertificates(_) => {
+            "the certificate authority cannot be read"
+        }
         Error::LoadClientCertificate(_) => "the client certificate cannot be read",
         Error::LoadClientKey(_) => "the client key cannot be read",
         Error::ParseClusterUrl(_) => "the server is no URL",
@@ -258,7 +269,10 @@ impl<'a> Reader<'a> {
     fn user(&self, place: &str, user: &Value, into: &mut Credentials) -> Result<(), KubeconfigError> {
         for (field, why) in [
             ("exec", "is not accepted, since it runs a program: give token or client-certificate-data"),
-            ("auth-provider", "is not accepted, since it runs a plugin: give token or client-certificate-data"),
+            (
+                "auth-provider",
+                "is not accepted, since it runs a plugin: give token or client-certificate-data",
+            ),
             ("username", "is not accepted: give token or client-certificate-data"),
             ("password", "is not accepted: give token or client-certificate-data"),
             ("as-uid", "is not accepted: give credentials of the user itself"),
@@ -295,7 +309,8 @@ impl<'a> Reader<'a> {
         let data = self.text(&data_field, &of[format!("{name}-data")])?;
         let file = self.text(&format!("{place}.{name}"), &of[name])?;
         if let Some(file) = file {
-            let path = self.file(format!("{place}.{name}"), &file, "give its content in the field ending in -data")?;
+            let path =
+                self.file(format!("{place}.{name}"), &file, "give its content in the field ending in -data")?;
             if data.is_none() {
                 let encoded = serde_json::to_value(ByteString(read_file(&path)?));
                 return Ok(encoded.ok().and_then(|it| it.as_str().map(str::to_owned)));

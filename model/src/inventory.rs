@@ -72,19 +72,56 @@ pub enum Change {
     Removed,
 }
 
+/// What of a remote is different since before, so that only what depends on it is derived anew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Its settings, its exports, what the source reports, or whether it has told everything.
+    pub names: bool,
+    /// Its nodes.
+    pub nodes: bool,
+}
+
+impl Touched {
+    /// Everything may be different.
+    pub const ALL: Self = Self { names: true, nodes: true };
+
+    /// Whether anything is different.
+    pub fn any(self) -> bool {
+        self.names || self.nodes
+    }
+}
+
+impl std::ops::BitOrAssign for Touched {
+    fn bitor_assign(&mut self, other: Self) {
+        self.names |= other.names;
+        self.nodes |= other.nodes;
+    }
+}
+
 impl Inventory {
-    /// Takes a source's word. Returns whether anything is different from before.
-    pub fn apply(&mut self, update: Update) -> bool {
+    /// Takes a source's word. Returns what is different from before.
+    pub fn apply(&mut self, update: Update) -> Touched {
         let name = update.remote;
-        let mut changed = false;
+        let mut touched = Touched::default();
         for change in update.changes {
             if change == Change::Removed {
-                changed |= self.remotes.remove(&name).is_some();
-            } else {
-                changed |= self.remotes.entry(name.clone()).or_default().apply(&name, change);
+                if self.remotes.remove(&name).is_some() {
+                    touched = Touched::ALL;
+                }
+                continue;
+            }
+            let remote = self.remotes.entry(name.clone()).or_default();
+            let of_nodes = matches!(change, Change::Node(..) | Change::Nodes(_));
+            let problems = remote.problems.len();
+            if remote.apply(&name, change) {
+                // A limit that nodes hit is a problem to report.
+                touched |= match of_nodes && remote.problems.len() == problems {
+                    true => Touched { names: false, nodes: true },
+                    false => Touched::ALL,
+                };
             }
         }
-        changed
+        touched
     }
 
     /// Everything that is known, as the updates that make an empty inventory know it: to be kept for the next start.
@@ -250,7 +287,7 @@ mod tests {
     }
 
     fn apply(inventory: &mut Inventory, changes: Vec<Change>) -> bool {
-        inventory.apply(Update { remote: remote(), changes })
+        inventory.apply(Update { remote: remote(), changes }).any()
     }
 
     fn export(host: &str) -> Result<ServiceExport, Diagnostic> {
@@ -279,6 +316,15 @@ mod tests {
             assert!(apply(&mut inventory, vec![change.clone()]), "{change:?}");
             assert!(!apply(&mut inventory, vec![change.clone()]), "{change:?}");
         }
+    }
+
+    #[test]
+    fn a_node_touches_no_names() {
+        let mut inventory = Inventory::default();
+        let node = Node { eligible: true, addresses: vec![] };
+        let update = Update { remote: remote(), changes: vec![Change::Node("a".to_owned(), Some(node))] };
+        assert_eq!(inventory.apply(update.clone()), Touched { names: false, nodes: true });
+        assert_eq!(inventory.apply(update), Touched::default());
     }
 
     #[test]

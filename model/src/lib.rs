@@ -22,7 +22,7 @@ pub use diagnostic::{Diagnostic, ObjectKind, ObjectRef, Reason};
 pub use domains::{AllowedDomains, DomainError, DomainProblem};
 pub use export::{ExportKey, ServiceExport, ServicePort};
 pub use hostname::{Hostname, HostnameError, ZoneName, ZoneNameError};
-pub use inventory::{Change, Inventory, Remote, Update};
+pub use inventory::{Change, Inventory, Remote, Touched, Update};
 pub use node::{AddressType, Node, NodeAddress};
 pub use remote::{Ingress, RemoteName, RemoteNameError, RemoteSettings};
 pub use table::{Backend, ImportPolicy, Origin, RemoteSet, Route, ServiceImport, ServiceTable, derive};

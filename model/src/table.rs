@@ -141,7 +141,7 @@ impl ServiceTable {
         let mut sets = BTreeSet::new();
         let mut names: BTreeMap<&Hostname, Vec<(&RemoteName, ServicePort, &ExportKey)>> = BTreeMap::new();
         for (remote, view) in views {
-            diagnostics.extend_from_slice(&view.diagnostics);
+            diagnostics.extend(view.diagnostics().cloned());
             if !view.exports.is_empty() {
                 table.backends.insert(remote.clone(), view.backend.clone());
             }
@@ -151,8 +151,8 @@ impl ServiceTable {
         }
         for (hostname, claims) in names {
             let import = ServiceImport::merge(&claims, &mut sets);
-            if import.routes.len() > 1 {
-                diagnostics.extend(claims.iter().map(|claim| port_mismatch(hostname, claim, &import)));
+            if let Some(conflict) = import.conflict() {
+                diagnostics.extend(claims.iter().map(|claim| port_mismatch(hostname, claim, &conflict)));
             }
             table.imports.insert(hostname.clone(), import);
         }
@@ -162,6 +162,13 @@ impl ServiceTable {
 }
 
 impl ServiceImport {
+    /// What the remotes disagree about, in a sentence; none when they agree.
+    pub fn conflict(&self) -> Option<String> {
+        let routes = self.routes.iter().map(|route| format!("{} by {}", route.port, route.remotes));
+        (self.routes.len() > 1)
+            .then(|| format!("remotes differ in the port ({})", routes.collect::<Vec<_>>().join(", ")))
+    }
+
     fn merge(claims: &[(&RemoteName, ServicePort, &ExportKey)], sets: &mut BTreeSet<RemoteSet>) -> Self {
         let mut by_port: BTreeMap<ServicePort, BTreeSet<&RemoteName>> = BTreeMap::new();
         for (remote, port, _) in claims {
@@ -190,13 +197,11 @@ impl ServiceImport {
 fn port_mismatch(
     hostname: &Hostname,
     (remote, port, key): &(&RemoteName, ServicePort, &ExportKey),
-    import: &ServiceImport,
+    conflict: &str,
 ) -> Diagnostic {
-    let routes = import.routes.iter().map(|route| format!("{} by {}", route.port, route.remotes));
     let message = format!(
-        "{hostname} is exported on port {port} here, but remotes differ ({}): each port reaches only its own remotes; \
-         set the same service-port annotation everywhere",
-        routes.collect::<Vec<_>>().join(", ")
+        "{hostname} is exported on port {port} here, but {conflict}: each port reaches only its own remotes; \
+         set the same service-port annotation everywhere"
     );
     Diagnostic { remote: (*remote).clone(), object: key.object(), reason: Reason::PortMismatch, message }
 }

@@ -18,22 +18,39 @@ pub struct RemoteView {
     pub exports: BTreeMap<Hostname, (ServicePort, ExportKey)>,
     /// Where its ingress is reached.
     pub backend: Backend,
-    /// What is refused or degraded.
-    pub diagnostics: Vec<Diagnostic>,
+    /// What is refused or degraded of its settings and exports.
+    pub export_diagnostics: Vec<Diagnostic>,
+    /// What is wrong with its nodes.
+    pub node_diagnostics: Vec<Diagnostic>,
 }
 
 impl RemoteView {
     /// Derives the view. Without valid settings a remote contributes nothing.
     pub fn derive(name: &RemoteName, remote: &Remote, policy: &ImportPolicy) -> Self {
         let mut view = Self::default();
-        view.diagnostics.extend(remote.settings_problem.clone());
-        view.diagnostics.extend(remote.problems.values().cloned());
+        view.export_diagnostics.extend(remote.settings_problem.clone());
+        view.export_diagnostics.extend(remote.problems.values().cloned());
         if let Some(settings) = &remote.settings {
             view.derive_backend(name, remote, settings, &policy.gateway_addresses);
             view.derive_exports(name, remote, settings, policy);
         }
-        view.diagnostics.sort();
         view
+    }
+
+    /// Derives anew what depends on the nodes: the same view as [`RemoteView::derive`] gives if only nodes have changed,
+    /// at a cost that does not grow with the exports unless the last address comes or goes.
+    pub fn derive_nodes(&mut self, name: &RemoteName, remote: &Remote, policy: &ImportPolicy) {
+        let Some(settings) = &remote.settings else { return };
+        let had_endpoints = !self.backend.endpoints.is_empty();
+        self.derive_backend(name, remote, settings, &policy.gateway_addresses);
+        if self.backend.endpoints.is_empty() == had_endpoints {
+            *self = Self::derive(name, remote, policy);
+        }
+    }
+
+    /// All that a person should know, in no order.
+    pub fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.export_diagnostics.iter().chain(&self.node_diagnostics)
     }
 
     fn derive_backend(
@@ -43,7 +60,8 @@ impl RemoteView {
         settings: &RemoteSettings,
         gateway: &BTreeSet<IpAddr>,
     ) {
-        self.backend.priority = settings.priority;
+        self.backend = Backend { priority: settings.priority, ..Backend::default() };
+        self.node_diagnostics.clear();
         for (node_name, node) in remote.nodes.iter().filter(|(_, node)| node.eligible) {
             for address in node.addresses_by(&settings.ingress.address_types) {
                 let checked = match address {
@@ -59,7 +77,7 @@ impl RemoteView {
                     Ok(ip) => {
                         self.backend.endpoints.insert(SocketAddr::new(ip, settings.ingress.port.get()));
                     }
-                    Err((reason, message)) => self.diagnostics.push(Diagnostic {
+                    Err((reason, message)) => self.node_diagnostics.push(Diagnostic {
                         remote: name.clone(),
                         object: ObjectRef::new(ObjectKind::Node, "", node_name),
                         reason,
@@ -80,7 +98,7 @@ impl RemoteView {
         let mut claims: BTreeMap<&Hostname, Vec<(&ServiceExport, &ExportKey)>> = BTreeMap::new();
         for (key, export) in &remote.exports {
             match export {
-                Err(diagnostic) => self.diagnostics.push(diagnostic.clone()),
+                Err(diagnostic) => self.export_diagnostics.push(diagnostic.clone()),
                 Ok(export) => match policy.check(&export.hostname, settings) {
                     Ok(()) => claims.entry(&export.hostname).or_default().push((export, key)),
                     Err((reason, message)) => self.diagnose(name, key, reason, message),
@@ -108,6 +126,11 @@ impl RemoteView {
     }
 
     fn diagnose(&mut self, remote: &RemoteName, key: &ExportKey, reason: Reason, message: String) {
-        self.diagnostics.push(Diagnostic { remote: remote.clone(), object: key.object(), reason, message });
+        self.export_diagnostics.push(Diagnostic {
+            remote: remote.clone(),
+            object: key.object(),
+            reason,
+            message,
+        });
     }
 }

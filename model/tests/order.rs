@@ -3,7 +3,7 @@
 // Helpers of tests may panic as tests do.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use proptest::collection::vec;
@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use xcc_model::{
     AddressType, Change, Diagnostic, ExportKey, Hostname, ImportPolicy, Ingress, Inventory, Node,
-    NodeAddress, ObjectKind, ObjectRef, Reason, RemoteName, RemoteSettings, ServiceExport, ServiceTable,
-    Update, ZoneName, derive,
+    NodeAddress, ObjectKind, ObjectRef, Reason, RemoteName, RemoteSettings, RemoteView, ServiceExport,
+    ServiceTable, Update, ZoneName, derive,
 };
 
 fn remote(name: &str) -> RemoteName {
@@ -116,6 +116,24 @@ proptest! {
             })))],
         }];
         prop_assert_eq!(derived(before.into_iter().chain(lists.collect::<Vec<_>>())), derived(facts));
+    }
+
+    #[test]
+    fn deriving_only_what_depends_on_nodes_gives_the_same_view(facts in facts()) {
+        let mut inventory = Inventory::default();
+        let mut views = BTreeMap::<RemoteName, RemoteView>::new();
+        for update in facts {
+            let name = update.remote.clone();
+            let touched = inventory.apply(update);
+            let state = &inventory.remotes()[&name];
+            let whole = RemoteView::derive(&name, state, &policy());
+            match views.get_mut(&name).filter(|_| !touched.names) {
+                Some(view) if touched.nodes => view.derive_nodes(&name, state, &policy()),
+                Some(_) => {}
+                None => drop(views.insert(name.clone(), whole.clone())),
+            }
+            prop_assert_eq!(&views[&name], &whole);
+        }
     }
 
     #[test]

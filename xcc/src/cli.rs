@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xcc_envoy::{MatcherForm, XdsAddress};
-use xcc_kube::dns_config::ObjectName;
+use xcc_kube::dns_config::{DnsConfigOptions, ObjectName};
 use xcc_model::{RemoteName, ZoneName};
 
 /// Cross-cluster Connectivity: an Envoy xDS control plane.
@@ -31,6 +31,12 @@ pub(crate) enum Command {
     Translate(TranslateArgs),
     /// Print the Envoy bootstrap of a gateway.
     Bootstrap(BootstrapArgs),
+    /// Print the CustomResourceDefinitions.
+    Crd(CrdArgs),
+    /// Put the zones into the cluster's DNS configuration, take them out again, or look whether they are there.
+    ///
+    /// Works on CoreDNS' Corefile or kube-dns' stubDomains, in the cluster of KUBECONFIG or of the pod it runs in.
+    DnsConfig(DnsConfigArgs),
     /// Print version, commit, and the versions of Envoy and Kubernetes that are supported.
     Version,
 }
@@ -181,6 +187,41 @@ pub(crate) struct TranslateArgs {
     /// How names are matched: serve chooses by what a gateway's Envoy can do.
     #[arg(long, value_name = "FORM", default_value = "server-names")]
     pub(crate) matcher_form: MatcherFormArg,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CrdArgs {
+    /// Write a file for each into this directory instead of printing them.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) output_directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DnsConfigArgs {
+    /// What to do.
+    pub(crate) action: DnsConfigAction,
+
+    /// A DNS domain that xcc answers for; repeatable.
+    #[arg(long = "zone", env = "XCC_ZONE", value_name = "DOMAIN", default_value = "xcc.test", value_delimiter = ',', value_parser = zone)]
+    pub(crate) zones: Vec<ZoneName>,
+
+    /// The Service at which xcc takes DNS queries.
+    #[arg(long, env = "XCC_DNS_SERVICE", value_name = "NAMESPACE/NAME", default_value = DnsConfigOptions::DNS_SERVICE)]
+    pub(crate) dns_service: ObjectName,
+
+    /// CoreDNS' ConfigMap.
+    #[arg(long, env = "XCC_COREFILE", value_name = "NAMESPACE/NAME", default_value = DnsConfigOptions::COREFILE)]
+    pub(crate) corefile: ObjectName,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DnsConfigAction {
+    /// Add the zones, or put them right.
+    Apply,
+    /// Take them out again; the rest stays byte for byte.
+    Remove,
+    /// Change nothing; exit status 2 if they are not there or not right.
+    Check,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -204,6 +204,11 @@ impl Gate {
         self.reached.iter().any(|(generation, at)| Some(*generation) > acked && *at + LAG_MAX <= now)
     }
 
+    /// Whether anything depends on what gateways ACK next.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.open || !self.pending.is_empty()
+    }
+
     /// Whether a gateway has ever carried what there was: before that DNS knows nothing for sure and says so.
     pub(crate) fn is_open(&self) -> bool {
         self.open

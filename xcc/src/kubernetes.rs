@@ -1,42 +1,96 @@
-//! placeholder until the importing cluster lands
-use crate::cli::ServeArgs;
+//! `--kubernetes`: what the importing cluster tells, and what is kept right in it.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
+use xcc_kube::dns_config::{self, DnsConfigOptions};
+use xcc_kube::importing::{ImportStatus, ImportingCluster};
 use xcc_kube::session::HealthBoard;
-use xcc_kube::xds_certificates::XdsCertificates;
-use xcc_model::{Remote, RemoteName, Update};
-pub(crate) enum Kubernetes {}
+use xcc_kube::xds_certificates::{self, XdsCertificates};
+use xcc_model::{RemoteName, Update};
+
+use crate::cli::ServeArgs;
+
+/// The importing cluster that xcc runs for.
+pub(crate) struct Kubernetes {
+    cluster: ImportingCluster,
+    remotes: BTreeSet<RemoteName>,
+}
+
 impl Kubernetes {
+    /// Connects by `KUBECONFIG` or as a pod of the cluster.
     pub(crate) async fn connect() -> anyhow::Result<Self> {
-        anyhow::bail!("--kubernetes: not yet")
+        let cluster = ImportingCluster::connect(None).await?;
+        // An API server that is away must not keep what is known on disk from being served.
+        let remotes = cluster.initial_remotes().await.unwrap_or_else(|error| {
+            warn!("the RemoteClusters are not known yet: {error}");
+            BTreeSet::new()
+        });
+        Ok(Self { cluster, remotes })
     }
+
+    /// The remotes that there were at the start.
     pub(crate) fn remotes(&self) -> &BTreeSet<RemoteName> {
-        match *self {}
+        &self.remotes
     }
+
+    /// Follows the addresses of the gateway's Service.
     pub(crate) fn gateway_addresses(
         &self,
-        _: &ServeArgs,
+        args: &ServeArgs,
     ) -> anyhow::Result<watch::Receiver<Option<Vec<IpAddr>>>> {
-        match *self {}
+        Ok(self.cluster.watch_gateway_service(&args.gateway_service.to_string())?)
     }
+
+    /// Keeps the certificates of mutual TLS in Secrets, and tells those that the xDS server needs.
     pub(crate) fn xds_certificates(
         &self,
-        _: &TaskTracker,
-        _: &CancellationToken,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
     ) -> watch::Receiver<Option<Arc<XdsCertificates>>> {
-        match *self {}
+        let (sender, certificates) = watch::channel(None);
+        tasks.spawn(xds_certificates::keep(
+            self.cluster.client(),
+            self.cluster.namespace().to_owned(),
+            jiff::Timestamp::now,
+            sender,
+            shutdown.clone(),
+        ));
+        certificates
     }
-    pub(crate) async fn run_remotes(
-        self: Arc<Self>,
-        _: mpsc::Sender<Update>,
-        _: HealthBoard,
-        _: BTreeMap<RemoteName, Remote>,
-        _: CancellationToken,
+
+    /// Follows the RemoteClusters, and has the elected replica write back what is imported and keep the cluster's DNS.
+    pub(crate) fn run(
+        self,
+        args: &ServeArgs,
+        updates: mpsc::Sender<Update>,
+        status: watch::Receiver<Arc<ImportStatus>>,
+        health: HealthBoard,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
     ) {
-        match *self {}
+        let writer = self.cluster.status_writer(&health);
+        if args.manage_cluster_dns {
+            let options = DnsConfigOptions::new(args.gateway.zones.clone());
+            tasks.spawn(dns_config::keep(self.cluster.client(), options, writer.leads(), shutdown.clone()));
+        }
+        tasks.spawn(writer.run(identity(), status, shutdown.clone()));
+        let shutdown = shutdown.clone();
+        tasks.spawn(async move {
+            self.cluster.run_remote_clusters(updates, health, BTreeMap::new(), shutdown).await
+        });
     }
+}
+
+/// Who this replica is in the election: the pod's name, which Kubernetes makes its host name.
+fn identity() -> String {
+    let of_environment = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    of_environment("POD_NAME")
+        .or_else(|| of_environment("HOSTNAME"))
+        .unwrap_or_else(|| format!("xcc-{}", std::process::id()))
 }

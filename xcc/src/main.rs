@@ -29,6 +29,8 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Translate(args) => cmd::translate::run(&args),
         Command::Bootstrap(args) => cmd::bootstrap::run(&args),
+        Command::Crd(args) => cmd::crd::run(&args),
+        Command::DnsConfig(args) => cmd::dns_config::run(&args),
         Command::Version => cmd::version::run(),
     };
     result.unwrap_or_else(|error| {

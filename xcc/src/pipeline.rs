@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,7 +11,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use xcc_dns::{Responder, Zones};
-use xcc_model::{Diagnostic, ImportPolicy, Inventory, RemoteName, RemoteView, ServiceTable, Update};
+use xcc_kube::importing::{ImportRecord, ImportStatus};
+use xcc_model::{Diagnostic, ImportPolicy, Inventory, RemoteName, RemoteView, ServiceTable, Touched, Update};
 use xcc_xds::{Clients, TypeUrl};
 
 use crate::gate::{Gate, Generation, NameState, ZoneChange};
@@ -32,6 +34,8 @@ const WINDOW_PER_NAME: Duration = Duration::from_micros(5);
 const WINDOW_MAX: Duration = Duration::from_secs(1);
 /// How long changes are gathered before the state is written to disk.
 const SAVE_DELAY: Duration = Duration::from_secs(1);
+/// How long changes are gathered before the status is told: writing it back takes longer anyway.
+const STATUS_DELAY: Duration = Duration::from_millis(100);
 
 /// A question of the admin endpoint; the pipeline answers from its own state.
 pub(crate) enum Query {
@@ -50,6 +54,8 @@ pub(crate) struct Connections {
     pub(crate) clients: Clients,
     pub(crate) responder: Responder,
     pub(crate) metrics: PipelineMetrics,
+    /// Who writes back what is imported, if anybody.
+    pub(crate) status: Option<watch::Sender<Arc<ImportStatus>>>,
     pub(crate) state: Option<StateDirectory>,
 }
 
@@ -67,7 +73,7 @@ pub(crate) struct Pipeline {
     policy: ImportPolicy,
     inventory: Inventory,
     views: BTreeMap<RemoteName, RemoteView>,
-    touched: BTreeSet<RemoteName>,
+    touched: BTreeMap<RemoteName, Touched>,
     table: ServiceTable,
     /// What gateways were told last: the table, and what was withdrawn a short while ago.
     carried: ServiceTable,
@@ -85,14 +91,18 @@ pub(crate) struct Pipeline {
     last_publication: Option<Instant>,
     /// When the state is to be written to disk, if it has changed.
     save_at: Option<Instant>,
+    /// When the status is to be told, if it has changed.
+    tell_at: Option<Instant>,
     passed_over: BTreeSet<u64>,
 }
 
 /// What a turn found different.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 struct Changed {
     names: bool,
-    endpoints: bool,
+    diagnostics: bool,
+    /// The remotes that are reached elsewhere now.
+    endpoints: BTreeSet<RemoteName>,
 }
 
 impl Pipeline {
@@ -112,7 +122,7 @@ impl Pipeline {
             policy,
             inventory: Inventory::default(),
             views: BTreeMap::new(),
-            touched: BTreeSet::new(),
+            touched: BTreeMap::new(),
             table: ServiceTable::default(),
             carried: ServiceTable::default(),
             diagnostics: Vec::new(),
@@ -126,6 +136,7 @@ impl Pipeline {
             due: None,
             last_publication: None,
             save_at: None,
+            tell_at: None,
             passed_over: BTreeSet::new(),
         }
     }
@@ -158,7 +169,7 @@ impl Pipeline {
         let known = |update: &Update| self.unsynced.contains(&update.remote);
         let updates: Vec<_> = state.load().into_iter().filter(known).collect();
         for update in updates {
-            self.touched.insert(update.remote.clone());
+            self.touched.insert(update.remote.clone(), Touched::ALL);
             self.inventory.apply(update);
         }
         if !self.touched.is_empty() {
@@ -185,12 +196,12 @@ impl Pipeline {
             self.connections.responder.publish(self.zones.clone());
         }
         self.policy.gateway_addresses = addresses.into_iter().collect();
-        self.touched.extend(self.inventory.remotes().keys().cloned());
+        self.touched.extend(self.inventory.remotes().keys().map(|name| (name.clone(), Touched::ALL)));
     }
 
     fn wake_at(&self, now: Instant) -> Option<Instant> {
         let sync = (!self.unsynced.is_empty()).then_some(self.sync_deadline);
-        [self.due, self.save_at, self.gate.deadline(now), sync].into_iter().flatten().min()
+        [self.due, self.save_at, self.tell_at, self.gate.deadline(now), sync].into_iter().flatten().min()
     }
 
     /// Takes an update and those that wait behind it, so that a burst costs one derivation.
@@ -199,8 +210,9 @@ impl Pipeline {
         let mut taken = 0;
         while let Some(update) = next {
             let remote = update.remote.clone();
-            if self.inventory.apply(update) {
-                self.touched.insert(remote);
+            let touched = self.inventory.apply(update);
+            if touched.any() {
+                *self.touched.entry(remote).or_default() |= touched;
             }
             taken += 1;
             next = (taken < UPDATES_PER_TURN_MAX).then(|| self.connections.updates.try_recv().ok()).flatten();
@@ -217,17 +229,62 @@ impl Pipeline {
         if !self.is_synced(now) {
             return;
         }
+        let touched = !self.touched.is_empty();
         let changed = self.derive();
+        if touched {
+            self.status_changed(now);
+        }
         if self.due.is_none() && (changed.names || self.last_publication.is_none()) {
             self.due = Some(self.last_publication.map_or(now, |last| now.max(last + self.window())));
         }
         let expired = self.gate.expire(now);
         if self.due.is_some_and(|due| due <= now) || expired {
             self.publish_names(now);
-        } else if changed.endpoints {
-            self.publish_endpoints();
+        } else if !changed.endpoints.is_empty() {
+            self.publish_endpoints(&changed.endpoints);
         }
         self.observe_gateways(now);
+        if self.tell_at.is_some_and(|at| at <= now) {
+            self.tell_at = None;
+            self.tell_status();
+        }
+    }
+
+    /// Notes that the status is different.
+    fn status_changed(&mut self, now: Instant) {
+        if self.connections.status.is_some() {
+            self.tell_at.get_or_insert(now + STATUS_DELAY);
+        }
+    }
+
+    fn tell_status(&self) {
+        let Some(sender) = &self.connections.status else { return };
+        let mut endpoints = BTreeMap::new();
+        let records = self.table.imports.iter().map(|(hostname, import)| {
+            let remotes: BTreeSet<_> = import.routes.iter().flat_map(|route| route.remotes.iter()).collect();
+            let endpoints = endpoints.entry(remotes.clone()).or_insert_with(|| {
+                let backends = remotes.iter().filter_map(|remote| self.table.backends.get(*remote));
+                backends.flat_map(|backend| backend.endpoints.iter().copied()).collect::<Arc<[_]>>()
+            });
+            let record = ImportRecord {
+                routes: import.routes.clone(),
+                endpoints: Arc::clone(endpoints),
+                origins: import.origins.clone(),
+                programmed: self.gate.state(hostname) == Some(NameState::Answered),
+                conflict: import.conflict(),
+            };
+            (hostname.clone(), record)
+        });
+        let synced = self
+            .views
+            .iter()
+            .filter(|(name, _)| self.inventory.remotes().get(*name).is_some_and(|remote| remote.synced));
+        sender.send_replace(Arc::new(ImportStatus {
+            derived: true,
+            records: records.collect(),
+            remotes: synced.map(|(name, view)| (name.clone(), view.exports.len())).collect(),
+            diagnostics: self.diagnostics.clone(),
+        }));
     }
 
     fn is_synced(&mut self, now: Instant) -> bool {
@@ -247,39 +304,60 @@ impl Pipeline {
         true
     }
 
-    /// Derives anew what depends on the touched remotes.
+    /// Derives anew what depends on what was touched, and nothing else.
     fn derive(&mut self) -> Changed {
-        let mut changed = Changed::default();
-        let mut diagnostics_changed = false;
         let touched = std::mem::take(&mut self.touched);
-        for name in &touched {
-            let view = self.inventory.remotes().get(name);
-            let view = view.map(|remote| RemoteView::derive(name, remote, &self.policy)).unwrap_or_default();
-            let old = self.views.get(name);
-            changed.names |= old.map_or(!view.exports.is_empty(), |old| old.exports != view.exports);
-            changed.endpoints |= old.is_none_or(|old| old.backend != view.backend);
-            diagnostics_changed |=
-                old.map_or(!view.diagnostics.is_empty(), |old| old.diagnostics != view.diagnostics);
-            self.views.insert(name.clone(), view);
+        if touched.is_empty() {
+            return Changed::default();
         }
-        self.views.retain(|name, _| self.inventory.remotes().contains_key(name));
-        if changed.names || diagnostics_changed {
+        let mut changed = Changed::default();
+        for (name, touched) in touched {
+            self.derive_view(name, touched, &mut changed);
+        }
+        if changed.names || changed.diagnostics {
             let (mut table, mut diagnostics) = ServiceTable::merge(&self.views);
             diagnostics.extend(self.publisher.keep_carriable(&mut table));
             diagnostics.sort();
             self.table = table;
             self.report(diagnostics);
-        } else if changed.endpoints {
-            for (name, backend) in &mut self.table.backends {
-                if let (true, Some(view)) = (touched.contains(name), self.views.get(name)) {
+        } else {
+            for name in &changed.endpoints {
+                if let (Some(backend), Some(view)) = (self.table.backends.get_mut(name), self.views.get(name))
+                {
                     backend.clone_from(&view.backend);
                 }
             }
         }
-        if !touched.is_empty() {
-            self.connections.metrics.set_remotes(self.inventory.remotes(), &self.views);
-        }
+        self.connections.metrics.set_remotes(self.inventory.remotes(), &self.views);
         changed
+    }
+
+    fn derive_view(&mut self, name: RemoteName, touched: Touched, changed: &mut Changed) {
+        let Some(remote) = self.inventory.remotes().get(&name) else {
+            let old = self.views.remove(&name).unwrap_or_default();
+            changed.names |= !old.exports.is_empty();
+            changed.diagnostics |= old.diagnostics().next().is_some();
+            return;
+        };
+        let view = self.views.entry(name.clone()).or_default();
+        if touched.names {
+            let new = RemoteView::derive(&name, remote, &self.policy);
+            let old = std::mem::replace(view, new);
+            changed.names |= old.exports != view.exports;
+            changed.diagnostics |= !old.diagnostics().eq(view.diagnostics());
+            if old.backend != view.backend {
+                changed.endpoints.insert(name);
+            }
+            return;
+        }
+        let (backend, diagnostics) = (view.backend.clone(), view.node_diagnostics.clone());
+        view.derive_nodes(&name, remote, &self.policy);
+        // The exports' own diagnostics depend on whether there is any address at all.
+        changed.diagnostics |= diagnostics != view.node_diagnostics
+            || backend.endpoints.is_empty() != view.backend.endpoints.is_empty();
+        if backend != view.backend {
+            changed.endpoints.insert(name);
+        }
     }
 
     /// Keeps the diagnostics and logs what is new: once, not at every derivation.
@@ -323,18 +401,21 @@ impl Pipeline {
             }
         }
         self.connections.metrics.publications.inc();
+        self.connections.metrics.set_names(self.gate.counts());
         self.due = None;
         self.last_publication = Some(now);
     }
 
     /// Publishes endpoints alone. They never wait for names: a lost node hurts now.
-    fn publish_endpoints(&mut self) {
-        for (remote, backend) in &self.table.backends {
-            if let Some(carried) = self.carried.backends.get_mut(remote) {
+    fn publish_endpoints(&mut self, remotes: &BTreeSet<RemoteName>) {
+        for remote in remotes {
+            if let (Some(carried), Some(backend)) =
+                (self.carried.backends.get_mut(remote), self.table.backends.get(remote))
+            {
                 carried.clone_from(backend);
             }
         }
-        if let Err(error) = self.publisher.publish_endpoints(&self.carried) {
+        if let Err(error) = self.publisher.publish_endpoints(&self.carried.backends, remotes) {
             self.connections.metrics.publication_failed();
             error!("endpoints are not published: {error:#}");
         }
@@ -347,10 +428,16 @@ impl Pipeline {
     }
 
     fn observe_gateways(&mut self, now: Instant) {
+        if !self.gate.is_waiting() && self.passed_over.is_empty() {
+            return;
+        }
         let gateways = self.gateways();
         let acked = gateways.values().copied().collect::<Vec<_>>();
         let change = self.gate.observe(&acked, now);
         self.change_zone(&change);
+        if change != ZoneChange::default() {
+            self.status_changed(now);
+        }
         if self.gate.is_open() && self.waiting_for_gateway.take().is_some() {
             info!("a gateway carries the configuration: DNS answers from now on");
             self.connections.responder.publish(self.zones.clone());

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Context;
-use xcc_envoy::{Cluster, ClusterLoadAssignment, GatewayConfig, MatcherForm, Omitted};
-use xcc_model::{Diagnostic, Origin, Reason, ServiceTable};
+use xcc_envoy::{Cluster, ClusterLoadAssignment, GatewayConfig, MatcherForm, Omitted, Upstream};
+use xcc_model::{Backend, Diagnostic, Origin, Reason, RemoteName, ServiceTable};
 use xcc_xds::{Resource, ResourceVersion, Snapshot, SnapshotStore, TypeUrl};
 
 use crate::gate::Generation;
@@ -38,13 +38,15 @@ pub(crate) struct Publisher {
     config: GatewayConfig,
     stores: Stores,
     generation: Generation,
+    /// What the names lead to that were published last.
+    upstreams: BTreeSet<Upstream>,
     /// The newest generation with this version of the listeners.
     listeners: BTreeMap<ResourceVersion, Generation>,
 }
 
 impl Publisher {
     pub(crate) fn new(config: GatewayConfig, stores: Stores) -> Self {
-        Self { config, stores, generation: 0, listeners: BTreeMap::new() }
+        Self { config, stores, generation: 0, upstreams: BTreeSet::new(), listeners: BTreeMap::new() }
     }
 
     /// Publishes what gateways have to carry, and returns its generation. Gateways that hold it already get nothing.
@@ -65,13 +67,24 @@ impl Publisher {
             self.stores.of(form).publish(snapshot);
         }
         self.generation = generation;
+        self.upstreams = xcc_envoy::upstreams(carried);
         self.listeners.retain(|_, newest| *newest + GENERATIONS_KEPT > generation);
         Ok(generation)
     }
 
-    /// Publishes endpoints alone: clusters and listeners stay as they were published last.
-    pub(crate) fn publish_endpoints(&mut self, carried: &ServiceTable) -> anyhow::Result<()> {
-        let endpoints: Vec<_> = xcc_envoy::endpoints(carried).iter().map(assignment).collect();
+    /// Publishes the endpoints of some remotes alone: all else stays as it was published last.
+    pub(crate) fn publish_endpoints(
+        &mut self,
+        backends: &BTreeMap<RemoteName, Backend>,
+        remotes: &BTreeSet<RemoteName>,
+    ) -> anyhow::Result<()> {
+        let concerned = |upstream: &&Upstream| upstream.remotes.iter().any(|remote| remotes.contains(remote));
+        let endpoints: Vec<_> = self
+            .upstreams
+            .iter()
+            .filter(concerned)
+            .map(|upstream| assignment(&xcc_envoy::endpoint(upstream, backends)))
+            .collect();
         for form in FORMS {
             let store = self.stores.of(form);
             let Some(snapshot) = store.load() else { continue };

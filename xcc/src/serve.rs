@@ -1,7 +1,7 @@
 //! `xcc serve`: the whole program on one screen. Watch -> model -> translate -> snapshot -> serve
 //! (and: model -> zone -> answer).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -54,10 +54,10 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let sources = sources::open(&args.remotes, &health)?;
     let state = args.state_dir.as_deref().map(StateDirectory::open).transpose()?;
     let kubernetes = match args.kubernetes {
-        true => Some(Arc::new(Kubernetes::connect().await?)),
+        true => Some(Kubernetes::connect().await?),
         false => None,
     };
-    let tls = tls_source(args, kubernetes.as_deref(), &tasks, &shutdown);
+    let tls = tls_source(args, kubernetes.as_ref(), &tasks, &shutdown);
     let xds_listener = XdsListener::bind(args, tls).await?;
     let admin_listener = admin::bind(args.admin_listen).await?;
     let responder = Responder::new();
@@ -77,13 +77,15 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     xds.register(&mut registry);
     let (updates_sender, updates) = mpsc::channel(UPDATES_MAX);
     let (queries_sender, queries) = mpsc::channel(QUERIES_MAX);
+    let (status_sender, status) = watch::channel(Arc::default());
     let connections = Connections {
         updates,
         queries,
-        gateway_addresses: gateway_addresses(args, kubernetes.as_deref())?,
+        gateway_addresses: gateway_addresses(args, kubernetes.as_ref())?,
         clients: xds.clients(),
         responder: responder.clone(),
         metrics: PipelineMetrics::register(&mut registry),
+        status: kubernetes.is_some().then_some(status_sender),
         state,
     };
     let guards = ReadyGuards {
@@ -110,7 +112,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         tasks.spawn(source.run(updates_sender.clone(), shutdown.clone()));
     }
     if let Some(kubernetes) = kubernetes {
-        tasks.spawn(kubernetes.run_remotes(updates_sender, health, BTreeMap::new(), shutdown.clone()));
+        kubernetes.run(args, updates_sender, status, health, &tasks, &shutdown);
     }
     tasks.spawn(pipeline.run(shutdown.clone()));
     let admin = Admin { ready, registry, stores, responder, queries: queries_sender };

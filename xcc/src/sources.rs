@@ -13,7 +13,7 @@ use crate::cli::{RemoteArg, RemoteSource};
 
 /// A remote that was named by a flag, checked and not yet followed.
 pub(crate) enum Source {
-    Directory(DirectorySource),
+    Directory(Box<DirectorySource>),
     Kubeconfig(Box<KubeconfigSource>),
 }
 
@@ -33,7 +33,9 @@ impl Source {
     fn open(remote: &RemoteArg, health: &HealthBoard) -> anyhow::Result<Self> {
         let name = remote.name.clone();
         Ok(match &remote.source {
-            RemoteSource::Directory(path) => Self::Directory(DirectorySource::open(name, path.clone())?),
+            RemoteSource::Directory(path) => {
+                Self::Directory(Box::new(DirectorySource::open(name, path.clone())?))
+            }
             RemoteSource::Kubeconfig { path, context } => {
                 let source = KubeconfigSource::open(name, path.clone(), context.clone())?;
                 Self::Kubeconfig(Box::new(source.with_health(health.clone())))

@@ -16,11 +16,10 @@ use super::Condition;
     status = "RemoteClusterStatus",
     derive = "PartialEq",
     doc = "A Kubernetes cluster to import services from: its HTTPProxies with the label connectivity.tanzu.vmware.com/export.",
-    shortname = "rc",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Exports", type_ = "integer", json_path = ".status.exports"),
-    printcolumn(name = "Last sync", type_ = "date", json_path = ".status.lastSyncTime"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name": "Exports", "type": "integer", "jsonPath": ".status.exports"}"#,
+    printcolumn = r#"{"name": "Last sync", "type": "date", "jsonPath": ".status.lastSyncTime"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RemoteClusterSpec {

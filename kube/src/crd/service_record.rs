@@ -17,11 +17,11 @@ use super::Condition;
     derive = "PartialEq",
     doc = "A name that is imported from other clusters: where DNS and the gateway lead to. Written by xcc, for people to read.",
     shortname = "sr",
-    printcolumn(name = "FQDN", type_ = "string", json_path = ".spec.fqdn"),
-    printcolumn(name = "Port", type_ = "integer", json_path = ".spec.port"),
-    printcolumn(name = "Remotes", type_ = "string", json_path = ".spec.remotes"),
-    printcolumn(name = "Programmed", type_ = "string", json_path = ".status.conditions[?(@.type==\"Programmed\")].status"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name": "FQDN", "type": "string", "jsonPath": ".spec.fqdn"}"#,
+    printcolumn = r#"{"name": "Port", "type": "integer", "jsonPath": ".spec.port"}"#,
+    printcolumn = r#"{"name": "Remotes", "type": "string", "jsonPath": ".spec.remotes"}"#,
+    printcolumn = r#"{"name": "Programmed", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].status"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceRecordSpec {
@@ -29,7 +29,7 @@ pub struct ServiceRecordSpec {
     #[schemars(length(min = 1, max = 253))]
     pub fqdn: String,
     /// The port on which clients reach it; the lowest, where the remotes differ.
-    #[schemars(range(min = 1, max = 65_535))]
+    #[schemars(with = "i32", range(min = 1, max = 65_535))]
     pub port: u16,
     /// The RemoteClusters that it comes from.
     #[schemars(length(max = 256))]
@@ -46,7 +46,7 @@ pub struct RecordEndpoint {
     /// An IPv4 or IPv6 address.
     pub address: String,
     /// The port.
-    #[schemars(range(min = 1, max = 65_535))]
+    #[schemars(with = "i32", range(min = 1, max = 65_535))]
     pub port: u16,
 }
 

@@ -125,10 +125,10 @@ impl Reader<'_> {
             Ok(name) => name,
             Err(error) => {
                 // An HTTPProxy that nobody exported is not looked at, not even for its name.
-                if convert::http_proxy(self.remote, object) != Conversion::NotExported
-                    || kind != ObjectKind::HTTPProxy
-                    || !object["metadata"].is_object()
-                {
+                let unlabelled = kind == ObjectKind::HTTPProxy
+                    && object["metadata"].is_object()
+                    && convert::http_proxy(self.remote, object) == Conversion::NotExported;
+                if !unlabelled {
                     self.contents.nameless_settings |= kind == ObjectKind::RemoteCluster;
                     self.nameless(index, manifest, &error.to_string());
                 }

@@ -12,16 +12,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
-use xcc_model::{Change, Diagnostic, Reason, RemoteName};
+use xcc_model::{Change, Diagnostic, RemoteName};
 
-use super::contents::file_diagnostic;
 use super::holdings::{FileChange, Holdings};
 use super::load::load;
-use super::scan::{DirectoryId, Fingerprint, Listing, is_manifest, scan};
+use super::problems::{scan_problems, too_many_files};
+use super::scan::{DirectoryId, FILES_MAX, Fingerprint, is_manifest, scan};
 use super::watch::{Inbox, Signal, Watches};
 
-/// Most files that are read.
-pub(super) const FILES_MAX: usize = 10_000;
 /// How long a file that is being written has to be quiet before it is read although nobody closed it.
 const QUIET: Duration = Duration::from_secs(1);
 /// How long a file may be missing before its objects are withdrawn: editors delete a file and write it anew.
@@ -29,7 +27,7 @@ const GRACE: Duration = Duration::from_millis(50);
 /// The same after the whole directory was replaced, which may be filled only now.
 const ROOT_GRACE: Duration = Duration::from_secs(1);
 /// The safety net under the events: links may lead out of the directory, and network file systems tell nothing.
-const SCAN_INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const SCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// How often to look whether the directory itself is still the same.
 const ROOT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often to look for the directory while it is missing.
@@ -42,8 +40,8 @@ pub(super) struct Follower {
     inbox: Arc<Inbox>,
     watches: Watches,
     holdings: Holdings,
-    /// The files that were read, with their state then; none if a later write could leave the same state.
-    files: BTreeMap<Arc<Path>, Option<Fingerprint>>,
+    /// The files that were read.
+    files: BTreeMap<Arc<Path>, Read>,
     /// The files that are not as they were read.
     pending: BTreeMap<Arc<Path>, Phase>,
     /// Which directory was scanned last; none while it is missing.
@@ -68,6 +66,15 @@ enum Phase {
     Observed { fingerprint: Fingerprint, quiet_at: Instant },
     /// It is not there; then its objects are withdrawn.
     Missing { until: Instant },
+}
+
+/// The state of a file when it was read.
+#[derive(Debug, Clone, Copy)]
+struct Read {
+    /// None if it was never known.
+    fingerprint: Option<Fingerprint>,
+    /// No later write can have left the same fingerprint.
+    certain: bool,
 }
 
 type Batch = Vec<(Arc<Path>, FileChange)>;
@@ -110,6 +117,11 @@ impl Follower {
         if signals.lost || signals.scan {
             self.next_scan = now;
         }
+        for path in signals.gone.iter().filter(|path| self.watches.contains(path)).collect::<Vec<_>>() {
+            self.watches.doubt(path);
+            self.next_scan = now;
+            self.next_root_check = now;
+        }
         for (path, signal) in signals.paths {
             self.signal(&path, signal, now, &mut batch);
         }
@@ -146,12 +158,6 @@ impl Follower {
     }
 
     fn signal(&mut self, path: &Path, signal: Signal, now: Instant, batch: &mut Batch) {
-        if signal == Signal::Gone && self.watches.contains(path) {
-            self.watches.doubt(path);
-            self.next_scan = now;
-            self.next_root_check = now;
-            return;
-        }
         let Ok(name) = path.strip_prefix(&self.root) else { return };
         if matches!(signal, Signal::Created | Signal::Complete) && path.is_dir() {
             self.next_scan = now;
@@ -241,16 +247,19 @@ impl Follower {
 
     /// Takes note of a file that a scan found.
     fn listed(&mut self, path: &Path, fingerprint: Fingerprint, now: Instant, system_now: SystemTime) {
-        if !matches!(self.pending.get(path), None | Some(Phase::Missing { .. })) {
-            return;
+        match self.pending.get(path) {
+            None | Some(Phase::Missing { .. }) => {}
+            Some(Phase::Observed { fingerprint: observed, .. }) if *observed != fingerprint => {}
+            Some(_) => return,
         }
-        let read = self.files.get(path).copied();
-        if read == Some(Some(fingerprint)) && !self.pending.contains_key(path) {
+        let read = self.files.get(path);
+        let unchanged = read.is_some_and(|read| read.certain && read.fingerprint == Some(fingerprint));
+        if unchanged && !self.pending.contains_key(path) {
             return;
         }
         // A link that leads elsewhere now was swapped, as those of a ConfigMap: its target was written before.
-        let swapped = fingerprint.is_link
-            && read.is_none_or(|read| read.is_none_or(|read| !read.is_same_file(&fingerprint)));
+        let same_file = |read: &Read| read.fingerprint.is_some_and(|it| it.is_same_file(&fingerprint));
+        let swapped = fingerprint.is_link && !read.is_some_and(same_file);
         let due = !self.synced || swapped || fingerprint.is_older_than(QUIET, system_now);
         let phase = if due { Phase::Due } else { Phase::Observed { fingerprint, quiet_at: now + QUIET } };
         self.set(path.into(), phase);
@@ -325,8 +334,8 @@ impl Follower {
                 continue;
             };
             self.pending.remove(&name);
-            let certain = loaded.fingerprint.filter(|it| !it.is_ambiguous(SystemTime::now()));
-            self.files.insert(name.clone(), certain);
+            let certain = loaded.fingerprint.is_some_and(|it| !it.is_ambiguous(SystemTime::now()));
+            self.files.insert(name.clone(), Read { fingerprint: loaded.fingerprint, certain });
             batch.push((name, change));
         }
     }
@@ -334,10 +343,7 @@ impl Follower {
     fn commit(&mut self, batch: Batch) -> Vec<Change> {
         let mut problems = self.scan_problems.clone();
         if self.too_many_files {
-            let message =
-                format!("there are more than {FILES_MAX} files: those that came later are not read");
-            let problem = file_diagnostic(&self.remote, Path::new("."), Reason::LimitExceeded, message);
-            problems.insert("number of files".to_owned(), problem);
+            problems.extend([too_many_files(&self.remote)]);
         }
         if self.synced {
             for (name, change) in &batch {
@@ -369,44 +375,6 @@ impl Follower {
             FileChange::Refused(_) | FileChange::Leaving => {}
         }
     }
-}
-
-/// What a scan could not do, by place.
-pub(super) fn scan_problems(
-    remote: &RemoteName,
-    listing: &Listing,
-    watch_problem: Option<&notify::Error>,
-) -> BTreeMap<String, Diagnostic> {
-    let mut problems = BTreeMap::new();
-    for (path, error) in &listing.unreadable {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let message = format!(
-            "directory {} cannot be read: {error}; what its files held before stays in force",
-            path.display()
-        );
-        let problem = file_diagnostic(remote, path, Reason::Unreadable, message);
-        problems.insert(path.display().to_string(), problem);
-    }
-    if let Some(path) = listing.left_out.first() {
-        let message = format!(
-            "{} directories are not read, {} is the first: there are too many of them, too many files, or they are too \
-             deep",
-            listing.left_out.len(),
-            path.display()
-        );
-        let problem = file_diagnostic(remote, path, Reason::LimitExceeded, message);
-        problems.insert("number of directories".to_owned(), problem);
-    }
-    if let Some(error) = watch_problem {
-        let message = format!(
-            "the directory cannot be watched: {error}; changes are noticed only every {} s; the host's limits are \
-             fs.inotify.max_user_watches and max_user_instances",
-            SCAN_INTERVAL.as_secs()
-        );
-        let problem = file_diagnostic(remote, Path::new("."), Reason::LimitExceeded, message);
-        problems.insert("watching".to_owned(), problem);
-    }
-    problems
 }
 
 #[cfg(test)]

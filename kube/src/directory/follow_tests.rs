@@ -280,24 +280,47 @@ async fn what_no_event_tells_is_found_by_a_scan_once_it_is_quiet() {
 
 #[tokio::test]
 async fn lost_events_are_made_up_for() {
-    let mut driver = Driver::with(&[("a.yaml", "one"), ("b.yaml", "one")]);
-    driver.write("a.yaml", "two");
-    fs::remove_file(driver.path("b.yaml")).unwrap();
+    let mut driver = Driver::with(&[("a.yaml", "one")]);
     fs::create_dir(driver.path("sub")).unwrap();
     driver.pass().await;
-    let lost = Event::new(EventKind::Other).set_flag(Flag::Rescan);
-    driver.write("a.yaml", "three");
-    driver.inbox.take();
-    driver.inbox.receive(Ok(lost));
-    driver.round();
-    driver.advance(QUIET);
-    assert_eq!(driver.export("a").as_deref(), Some("three"));
-    // All watches are in place.
-    driver.place("a.yaml", "four");
-    driver.until_export("a", "four").await;
-    fs::remove_file(driver.path("a.yaml")).unwrap();
-    driver.place("sub/a.yaml", "five");
-    driver.until_export("a", "five").await;
+    for round in 0..10 {
+        driver.write("a.yaml", &format!("lost{round}"));
+        // Often with the inode that it had before.
+        fs::remove_dir_all(driver.path("sub")).unwrap();
+        fs::create_dir(driver.path("sub")).unwrap();
+        let last = driver.path(&format!("last{round}.yaml"));
+        fs::write(&last, "#").unwrap();
+        while !driver.inbox.take().paths.contains_key(&last) {
+            timeout(PATIENCE, driver.inbox.filled()).await.unwrap();
+        }
+        driver.inbox.receive(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+        driver.round();
+        driver.advance(QUIET);
+        assert_eq!(driver.export("a"), Some(format!("lost{round}")));
+        // All watches are in place.
+        fs::remove_file(driver.path("a.yaml")).unwrap();
+        driver.place("sub/a.yaml", &format!("seen{round}"));
+        driver.until_export("a", &format!("seen{round}")).await;
+        driver.place("a.yaml", &format!("again{round}"));
+        driver.until_export("a", &format!("again{round}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_directory_with_two_paths_is_watched_under_the_first() {
+    let mut driver = Driver::new(|root| fs::create_dir(root.join("m")).unwrap());
+    for round in 0..10 {
+        symlink("m", driver.path("a-link")).unwrap();
+        driver.pass().await;
+        driver.place("m/a.yaml", &format!("link{round}"));
+        driver.until_export("a", &format!("link{round}")).await;
+        fs::remove_file(driver.path("a-link")).unwrap();
+        driver.pass().await;
+        driver.place("m/a.yaml", &format!("real{round}"));
+        driver.until_export("a", &format!("real{round}")).await;
+        driver.advance(GRACE);
+    }
+    assert!(driver.remote().problems.is_empty());
 }
 
 #[tokio::test]

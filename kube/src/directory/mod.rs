@@ -7,6 +7,7 @@ mod contents;
 mod follow;
 mod holdings;
 mod load;
+mod problems;
 mod scan;
 mod watch;
 
@@ -20,12 +21,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use xcc_model::{Change, Reason, RemoteName, Update};
+use xcc_model::{Change, Diagnostic, RemoteName, Update};
 
-use contents::file_diagnostic;
-use follow::{FILES_MAX, Follower, scan_problems};
+use follow::Follower;
 use holdings::{FileChange, Holdings};
 use load::load;
+use problems::{scan_problems, too_many_files};
+use scan::FILES_MAX;
 use watch::Inbox;
 
 /// How long to wait for more after an event, so that changes that are made together are told together.
@@ -104,9 +106,15 @@ impl DirectorySource {
                 let changes = follower.round(now);
                 (follower, changes)
             };
-            let Ok((next, changes)) = tokio::task::spawn_blocking(round).await else {
-                // The runtime is going down.
-                return;
+            let (next, changes) = match tokio::task::spawn_blocking(round).await {
+                Ok(done) => done,
+                Err(error) => {
+                    // A cancelled one means that the runtime is going down.
+                    if error.is_panic() {
+                        tracing::error!(%remote, %error, "the directory is not followed any more");
+                    }
+                    return;
+                }
             };
             follower = next;
             if !changes.is_empty() {
@@ -156,13 +164,11 @@ pub fn read_once<P: AsRef<Path>>(remote: &RemoteName, paths: &[P]) -> Result<Vec
 fn tell(
     remote: &RemoteName,
     mut batch: Vec<(Arc<Path>, FileChange)>,
-    mut problems: BTreeMap<String, xcc_model::Diagnostic>,
+    mut problems: BTreeMap<String, Diagnostic>,
 ) -> Vec<Change> {
     if batch.len() > FILES_MAX {
         batch.truncate(FILES_MAX);
-        let message = format!("there are more than {FILES_MAX} files: the rest is not read");
-        let problem = file_diagnostic(remote, Path::new("."), Reason::LimitExceeded, message);
-        problems.insert("number of files".to_owned(), problem);
+        problems.extend([too_many_files(remote)]);
     }
     let mut holdings = Holdings::new(remote.clone());
     holdings.apply(batch, problems);

@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// Most directories that are walked and watched; each takes one of the host's inotify watches.
-pub(super) const DIRECTORIES_MAX: usize = 1_000;
-/// Most files that are listed; how many are read is decided elsewhere.
+const DIRECTORIES_MAX: usize = 1_000;
+/// Most files that are read.
+pub(super) const FILES_MAX: usize = 10_000;
+/// Most files that are listed; which of them are read is decided elsewhere.
 const FILES_LISTED_MAX: usize = 100_000;
 /// Deepest sub-directory.
 const DEPTH_MAX: usize = 16;

@@ -36,6 +36,8 @@ pub(super) enum Signal {
 pub(super) struct Signals {
     /// By absolute path.
     pub(super) paths: BTreeMap<PathBuf, Signal>,
+    /// What was there and is not, or is something else by now: a new directory often has the inode of the old one.
+    pub(super) gone: BTreeSet<PathBuf>,
     /// Something happened that only a scan can tell, such as the swap of the link through which a ConfigMap is mounted.
     pub(super) scan: bool,
     /// Events were lost.
@@ -134,6 +136,9 @@ impl Signals {
         if self.paths.len() >= SIGNALS_MAX && !self.paths.contains_key(path) {
             return self.lose();
         }
+        if signal == Signal::Gone {
+            self.gone.insert(path.to_owned());
+        }
         let noted = self.paths.entry(path.to_owned()).or_insert(signal);
         // New attributes say nothing of whether a writer is done.
         if signal != Signal::Touched {
@@ -170,8 +175,6 @@ impl Watches {
         for path in old {
             self.leave(&path);
         }
-        // It may be there although we forgot about it.
-        let _ = self.watcher.unwatch(path);
         match self.watcher.watch(path, RecursiveMode::NonRecursive) {
             Ok(()) => {
                 self.known.insert(path.to_owned(), id);
@@ -199,7 +202,11 @@ impl Watches {
     /// Takes note that the directory and all below may be others by now, so that they are watched anew when they are
     /// entered: notify drops the watches of a path that it sees deleted, even if a new directory is there already.
     pub(super) fn doubt(&mut self, path: &Path) {
-        self.known.retain(|known, _| !known.starts_with(path));
+        let doubted: Vec<PathBuf> =
+            self.known.keys().filter(|known| known.starts_with(path)).cloned().collect();
+        for path in doubted {
+            self.leave(&path);
+        }
     }
 
     /// Why some directory is not watched, since this was last asked.
@@ -265,6 +272,10 @@ mod tests {
         let directories =
             signals(&[(EventKind::Create(CreateKind::Folder), "/d/sub"), (DELETED, "/d/.hidden")]);
         assert_eq!(directories.paths.len(), 2);
+        let anew = signals(&[(DELETED, "/d/sub"), (EventKind::Create(CreateKind::Folder), "/d/sub")]);
+        assert!(
+            anew.gone.contains(Path::new("/d/sub")) && anew.paths[Path::new("/d/sub")] == Signal::Complete
+        );
         assert!(signals(&[(MOVED_IN, "/d/..data")]).scan);
     }
 

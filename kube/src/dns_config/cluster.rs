@@ -11,7 +11,8 @@ use tracing::debug;
 
 use super::target::{self, Wish};
 use super::{
-    ConfigMapReport, DnsConfigError, DnsConfigOptions, DnsConfigReport, Flavour, ObjectName, Outcome, corefile,
+    ConfigMapReport, DnsConfigError, DnsConfigOptions, DnsConfigReport, Flavour, ObjectName, Outcome,
+    corefile,
 };
 
 /// How often a Service without a ClusterIP is looked at.
@@ -58,7 +59,8 @@ async fn forward(
     let mut config_maps: Vec<ConfigMapReport> = Vec::new();
     for (name, flavour) in places(options) {
         // What is left of a kube-dns that CoreDNS has replaced is nobody's configuration.
-        let replaced = flavour == Flavour::KubeDns && config_maps.iter().any(|done| done.flavour == Flavour::CoreDns);
+        let replaced =
+            flavour == Flavour::KubeDns && config_maps.iter().any(|done| done.flavour == Flavour::CoreDns);
         if !replaced && find(client, name, flavour).await?.is_some() {
             config_maps.push(edit(client, name, flavour, wish, write).await?);
         }
@@ -78,7 +80,11 @@ fn places(options: &DnsConfigOptions) -> [(&ObjectName, Flavour); 3] {
     ]
 }
 
-async fn find(client: &Client, name: &ObjectName, flavour: Flavour) -> Result<Option<ConfigMap>, DnsConfigError> {
+async fn find(
+    client: &Client,
+    name: &ObjectName,
+    flavour: Flavour,
+) -> Result<Option<ConfigMap>, DnsConfigError> {
     let config_maps = Api::<ConfigMap>::namespaced(client.clone(), &name.namespace);
     let found = match config_maps.get_opt(&name.name).await {
         Ok(found) => found,

@@ -195,16 +195,16 @@ mod tests {
         let with = none.apply(&zones(&["b.test", "a.test"]), &servers()).unwrap();
         assert_eq!(with.json.as_deref(), Some("{\"a.test\":[\"10.96.0.7\"],\"b.test\":[\"10.96.0.7\"]}"));
         assert_eq!(with.remove(), Ok(none));
-        let shared = StubDomains {
-            json: with.json.as_ref().map(|json| json.replace('}', ",\"mine\":[]}")),
-            ..with
-        };
+        let shared =
+            StubDomains { json: with.json.as_ref().map(|json| json.replace('}', ",\"mine\":[]}")), ..with };
         assert_eq!(shared.remove(), Ok(theirs("{\"mine\":[]}")));
     }
 
     #[test]
     fn another_address_or_zone_replaces_our_entry() {
-        let with = theirs("{\"a\":[\"1.1.1.1\"]}").apply(&zones(&["xcc.test"]), &["10.0.0.1".parse().unwrap()]).unwrap();
+        let with = theirs("{\"a\":[\"1.1.1.1\"]}")
+            .apply(&zones(&["xcc.test"]), &["10.0.0.1".parse().unwrap()])
+            .unwrap();
         let moved = with.apply(&zones(&["xcc.test"]), &servers()).unwrap();
         assert_eq!(moved.json.as_deref(), Some("{\"a\":[\"1.1.1.1\"],\"xcc.test\":[\"10.96.0.7\"]}"));
         let renamed = moved.apply(&zones(&["new.test"]), &servers()).unwrap();
@@ -224,13 +224,25 @@ mod tests {
     #[test]
     fn what_is_no_object_of_lists_is_refused() {
         for json in ["", "[]", "{\"a\":1}", "{\"a\":[\"1\"]", "{\"a\":[\"1\"]} x"] {
-            assert!(matches!(theirs(json).apply(&zones(&["xcc.test"]), &servers()), Err(StubDomainsError::Json(_))), "{json}");
+            assert!(
+                matches!(
+                    theirs(json).apply(&zones(&["xcc.test"]), &servers()),
+                    Err(StubDomainsError::Json(_))
+                ),
+                "{json}"
+            );
         }
     }
 
     fn json() -> impl Strategy<Value = String> {
         let space = || "[ \t\n]{0,3}";
-        let entry = (space(), "[a-c,:{}\\[\\]]{1,4}", space(), prop::collection::vec("[0-9.,\\]]{1,4}", 0..3), space());
+        let entry = (
+            space(),
+            "[a-c,:{}\\[\\]]{1,4}",
+            space(),
+            prop::collection::vec("[0-9.,\\]]{1,4}", 0..3),
+            space(),
+        );
         (space(), prop::collection::vec(entry, 0..4), space(), space()).prop_map(|(a, entries, b, c)| {
             let entries: Vec<String> = entries
                 .into_iter()

@@ -71,7 +71,9 @@ fn edit_stub_domains(
 ) -> Result<Outcome, super::stub_domains::StubDomainsError> {
     let before = stub_domains(config_map);
     let (after, outcome) = match wish {
-        Wish::Forward(zones, servers) if before.ours.is_empty() => (before.apply(zones, servers)?, Outcome::Added),
+        Wish::Forward(zones, servers) if before.ours.is_empty() => {
+            (before.apply(zones, servers)?, Outcome::Added)
+        }
         Wish::Forward(zones, servers) => (before.apply(zones, servers)?, Outcome::Replaced),
         // Without an annotation there is nothing of ours, and others' mistakes are no concern of a removal.
         Wish::Nothing if before.ours.is_empty() => return Ok(Outcome::UpToDate),
@@ -82,14 +84,19 @@ fn edit_stub_domains(
     }
     let ours = after.ours.into_iter().collect::<Vec<_>>().join(",");
     set(&mut config_map.data, STUB_DOMAINS_KEY, after.json);
-    set(&mut config_map.metadata.annotations, STUB_DOMAINS_ANNOTATION, Some(ours).filter(|ours| !ours.is_empty()));
+    set(
+        &mut config_map.metadata.annotations,
+        STUB_DOMAINS_ANNOTATION,
+        Some(ours).filter(|ours| !ours.is_empty()),
+    );
     let created = after.created.then(|| "true".to_owned());
     set(&mut config_map.metadata.annotations, STUB_DOMAINS_CREATED_ANNOTATION, created);
     Ok(outcome)
 }
 
 fn stub_domains(config_map: &ConfigMap) -> StubDomains {
-    let annotation = |key| config_map.metadata.annotations.as_ref().and_then(|annotations| annotations.get(key));
+    let annotation =
+        |key| config_map.metadata.annotations.as_ref().and_then(|annotations| annotations.get(key));
     let ours: BTreeSet<String> = annotation(STUB_DOMAINS_ANNOTATION)
         .map(|zones| zones.split(',').filter(|zone| !zone.is_empty()).map(str::to_owned).collect())
         .unwrap_or_default();
@@ -142,7 +149,10 @@ mod tests {
         for (flavour, before) in [
             (Flavour::CoreDns, serde_json::json!({"data": {"Corefile": ". {\n}", "other": "x"}})),
             (Flavour::KubeDns, serde_json::json!({"metadata": {"name": "x"}})),
-            (Flavour::KubeDns, serde_json::json!({"metadata": {"annotations": {"a": "b"}}, "data": {"stubDomains": "{ }"}})),
+            (
+                Flavour::KubeDns,
+                serde_json::json!({"metadata": {"annotations": {"a": "b"}}, "data": {"stubDomains": "{ }"}}),
+            ),
             (Flavour::KubeDns, serde_json::json!({"data": {"upstreamNameservers": "[\"8.8.8.8\"]"}})),
         ] {
             let before = config_map(before);

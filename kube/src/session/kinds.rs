@@ -129,7 +129,9 @@ impl Kind for Nodes {
     fn read(&self, object: &Value) -> Read<String, Node> {
         match nodes::node(&self.0, object) {
             Ok((name, node)) => Read::Present(name, node),
-            Err(diagnostic) => Read::Malformed(api::object_name(object).ok().map(|name| name.name), diagnostic),
+            Err(diagnostic) => {
+                Read::Malformed(api::object_name(object).ok().map(|name| name.name), diagnostic)
+            }
         }
     }
 }

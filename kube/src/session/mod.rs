@@ -9,6 +9,7 @@ mod kinds;
 mod outbox;
 mod source;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -22,6 +23,7 @@ pub use health::{HealthBoard, RemoteHealth, Sync, Trouble};
 use kinds::{Exports, Nodes, What};
 pub(crate) use outbox::Outbox;
 pub use source::KubeconfigSource;
+pub(crate) use source::connect;
 
 use crate::connection::Connection;
 use crate::watch::{Delta, Event, Index, Kind, Progress, follow};
@@ -98,9 +100,8 @@ struct Tag {
 impl Watches {
     fn start(connection: Option<Connection>, state: &mut State) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
-        let mut watches =
-            Self { connection, tasks: JoinSet::new(), events, sender, epoch: 0, relist: None };
-        state.restarted(watches.connection.is_some());
+        let mut watches = Self { connection, tasks: JoinSet::new(), events, sender, epoch: 0, relist: None };
+        state.restarted();
         watches.spawn();
         watches
     }
@@ -157,24 +158,28 @@ struct State {
 impl State {
     fn new(mut session: Session) -> Self {
         let remote = session.remote.clone();
-        let known = std::mem::take(&mut session.known);
+        let mut known = std::mem::take(&mut session.known);
+        let reported = known.problems.remove(API_SERVER).is_some();
+        // HTTPProxies are reported as NAMESPACE/NAME. What the inventory reports itself has spaces in its place.
+        let (of_exports, mut of_nodes): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            known.problems.into_iter().partition(|(place, _)| place.contains('/'));
+        of_nodes.retain(|place, _| !place.contains(' '));
         Self {
-            exports: Index::new(Exports(remote.clone()), known.exports),
-            nodes: Index::new(Nodes(remote), known.nodes),
+            exports: Index::new(Exports(remote.clone()), known.exports, of_exports),
+            nodes: Index::new(Nodes(remote), known.nodes, of_nodes),
             session,
             exports_wait: Some(Vec::new()),
             nodes_settled: false,
             failing: [None, None],
-            reported: false,
+            reported,
             synced: false,
         }
     }
 
-    fn restarted(&mut self, connected: bool) {
+    fn restarted(&mut self) {
         self.failing = [None, None];
-        if connected {
-            self.session.health.update(&self.session.remote, |health| health.connection = None);
-        }
+        let remote = &self.session.remote;
+        self.session.health.update(remote, |health| health.connection = None);
         self.publish_health(false);
     }
 
@@ -215,7 +220,9 @@ impl State {
         if what == What::Nodes && progress != Progress::Same {
             self.nodes_settled = true;
         }
-        if what == What::Exports && let Some(waiting) = &mut self.exports_wait {
+        if what == What::Exports
+            && let Some(waiting) = &mut self.exports_wait
+        {
             waiting.append(&mut changes);
         }
         if self.nodes_settled && self.exports.listed() {
@@ -286,7 +293,7 @@ impl State {
 
 fn changes<K: Kind>(
     deltas: Vec<Delta<K::Key, K::Value>>,
-    all: impl Fn(std::collections::BTreeMap<K::Key, K::Value>) -> Change,
+    all: impl Fn(BTreeMap<K::Key, K::Value>) -> Change,
     one: impl Fn(K::Key, Option<K::Value>) -> Change,
 ) -> Vec<Change> {
     let change = |delta| match delta {
@@ -297,3 +304,6 @@ fn changes<K: Kind>(
     };
     deltas.into_iter().map(change).collect()
 }
+
+#[cfg(test)]
+mod tests;

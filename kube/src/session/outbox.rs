@@ -98,6 +98,7 @@ enum Next {
 #[derive(Debug, Default)]
 struct Pending {
     removed: bool,
+    forget: bool,
     settings: Vec<Result<RemoteSettings, Diagnostic>>,
     exports: Merged<ExportKey, Result<ServiceExport, Diagnostic>>,
     nodes: Merged<String, Node>,
@@ -157,6 +158,12 @@ impl Pending {
             Change::Problem(place, problem) => {
                 self.problems.insert(place, problem);
             }
+            Change::Forget => {
+                self.forget = true;
+                self.exports.replace(BTreeMap::new());
+                self.nodes.replace(BTreeMap::new());
+                self.problems.clear();
+            }
             Change::Synced => self.synced = true,
             Change::Removed => *self = Self { removed: true, ..Self::default() },
         }
@@ -165,6 +172,7 @@ impl Pending {
     fn into_changes(self) -> Vec<Change> {
         let mut changes = Vec::new();
         changes.extend(self.removed.then_some(Change::Removed));
+        changes.extend(self.forget.then_some(Change::Forget));
         changes.extend(self.settings.into_iter().map(Change::Settings));
         changes.extend(self.nodes.all.map(Change::Nodes));
         changes.extend(self.nodes.single.into_iter().map(|(name, node)| Change::Node(name, node)));

@@ -90,7 +90,8 @@ impl KubeconfigSource {
                 }),
                 Err(error) => Err(error),
             };
-            let trouble = opened.err().map(|error| Trouble { reason: error.reason(), message: error.to_string() });
+            let trouble =
+                opened.err().map(|error| Trouble { reason: error.reason(), message: error.to_string() });
             let message = trouble.as_ref().map_or("", |trouble| &trouble.message);
             if message != problem {
                 message.clone_into(&mut problem);
@@ -120,4 +121,61 @@ fn unusable(error: &kube::Error) -> String {
         _ => "no client can be made of it",
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn kubeconfig(user: Value) -> String {
+        json!({
+            "current-context": "c",
+            // Nobody listens on port 1: whether there is a connection does not matter here.
+            "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+            "users": [{"name": "u", "user": user}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        })
+        .to_string()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_file_is_read_again_and_one_that_cannot_be_used_is_reported() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config");
+        let remote = RemoteName::parse("east").unwrap();
+        let open = || KubeconfigSource::open(remote.clone(), path.clone(), None);
+        assert!(matches!(open(), Err(KubeconfigError::Unreadable { .. })));
+        std::fs::write(&path, kubeconfig(json!({"exec": {"command": "touch"}}))).unwrap();
+        assert!(matches!(open(), Err(KubeconfigError::Refused { .. })));
+        std::fs::write(&path, kubeconfig(json!({"token": "t"}))).unwrap();
+
+        let health = HealthBoard::default();
+        let source = open().unwrap().with_health(health.clone());
+        let (updates, mut inbox) = mpsc::channel(4);
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(source.run(updates, shutdown.clone()));
+        let first = inbox.recv().await.unwrap();
+        assert_eq!(first.changes, [Change::Settings(Ok(RemoteSettings::default()))]);
+
+        let mut board = health.subscribe();
+        let mut until = async |wanted: Option<&str>| {
+            let reason = |health: &super::super::RemoteHealth| match &health.kubeconfig {
+                Some(Err(trouble)) => Some(trouble.reason),
+                _ => None,
+            };
+            let known = |health: &super::super::RemoteHealth| health.kubeconfig.is_some();
+            board
+                .wait_for(|board| board.get(&remote).is_some_and(|it| known(it) && reason(it) == wanted))
+                .await
+                .unwrap();
+        };
+        until(None).await;
+        std::fs::write(&path, "{").unwrap();
+        until(Some("KubeconfigMalformed")).await;
+        std::fs::write(&path, kubeconfig(json!({"token": "renewed"}))).unwrap();
+        until(None).await;
+        shutdown.cancel();
+        running.await.unwrap();
+    }
 }

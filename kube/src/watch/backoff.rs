@@ -4,7 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(250);
-const LONGEST: Duration = Duration::from_secs(30);
+/// An API server that is back is followed again this soon: people wait for it.
+const LONGEST: Duration = Duration::from_secs(8);
 
 /// Doubles from attempt to attempt, with jitter, so that many watches that lost one API server do not come back at
 /// once.

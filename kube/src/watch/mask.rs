@@ -13,7 +13,7 @@ pub(crate) enum Mask {
     /// All of the value.
     Whole,
     /// These fields of an object, or of each object in a list.
-    Fields(&'static [(&'static str, Mask)]),
+    Fields(&'static [(&'static str, Self)]),
 }
 
 impl Mask {
@@ -29,11 +29,12 @@ impl<'de> DeserializeSeed<'de> for &Mask {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(Masked(self))
+        deserializer.deserialize_any(Masked(self, &[]))
     }
 }
 
-struct Masked<'a>(&'a Mask);
+/// Keeps what the mask keeps and, of the value itself, these fields.
+struct Masked<'a>(&'a Mask, &'static [&'static str]);
 
 impl<'de> Visitor<'de> for Masked<'_> {
     type Value = Value;
@@ -45,7 +46,8 @@ impl<'de> Visitor<'de> for Masked<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(name) = access.next_key::<String>()? {
-            match self.0.field(&name) {
+            let also = || self.1.contains(&name.as_str()).then_some(&Mask::Whole);
+            match self.0.field(&name).or_else(also) {
                 Some(mask) => {
                     let value = access.next_value_seed(mask)?;
                     map.insert(name, value);
@@ -151,8 +153,8 @@ impl<'de> Visitor<'de> for PageVisitor<'_> {
             Some(Value::Null) => Vec::new(),
             _ => return Err(serde::de::Error::missing_field("items")),
         };
-        let version =
-            text("resourceVersion").ok_or_else(|| serde::de::Error::missing_field("metadata.resourceVersion"))?;
+        let version = text("resourceVersion")
+            .ok_or_else(|| serde::de::Error::missing_field("metadata.resourceVersion"))?;
         Ok(Page { version, next: text("continue"), items })
     }
 }
@@ -162,7 +164,7 @@ impl<'de> Visitor<'de> for PageVisitor<'_> {
 pub(crate) struct Notice {
     /// `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`.
     pub(crate) kind: String,
-    /// The object, masked; of an error all of it.
+    /// The object, masked; of a Status its code and message.
     pub(crate) object: Value,
 }
 
@@ -190,15 +192,24 @@ impl<'de> Visitor<'de> for NoticeVisitor<'_> {
         while let Some(name) = access.next_key::<String>()? {
             match name.as_str() {
                 "type" => kind = access.next_value()?,
-                // API servers send the type first.
-                "object" if kind == "ERROR" => object = access.next_value()?,
-                "object" => object = access.next_value_seed(self.0)?,
+                // Whether it is an object or a Status may show only behind it.
+                "object" => object = access.next_value_seed(ObjectOrStatus(self.0))?,
                 _ => {
                     access.next_value::<IgnoredAny>()?;
                 }
             }
         }
         Ok(Notice { kind, object })
+    }
+}
+
+struct ObjectOrStatus<'a>(&'a Mask);
+
+impl<'de> DeserializeSeed<'de> for ObjectOrStatus<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(Masked(self.0, &["code", "message"]))
     }
 }
 
@@ -238,7 +249,8 @@ mod tests {
         .unwrap();
         let items = vec![json!({"metadata": {"name": "x"}})];
         assert_eq!(page, Page { version: "5".into(), next: Some("next".into()), items });
-        let empty = parse(json!({"metadata": {"resourceVersion": "5", "continue": ""}, "items": null})).unwrap();
+        let empty =
+            parse(json!({"metadata": {"resourceVersion": "5", "continue": ""}, "items": null})).unwrap();
         assert_eq!(empty, Page { version: "5".into(), next: None, items: vec![] });
         for page in [
             json!({"items": []}),
@@ -252,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_event_is_kept_whole() {
+    fn an_error_event_keeps_its_code() {
         let line = json!({"type": "ERROR", "object": {"code": 410, "message": "too old"}}).to_string();
         let notice = Notice::parse(line.as_bytes(), &MASK).unwrap();
         assert_eq!(notice.object["code"], 410);

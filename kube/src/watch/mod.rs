@@ -258,12 +258,7 @@ impl<T: Copy + Send + Sync> Follower<T> {
 }
 
 impl Target {
-    async fn page(
-        &self,
-        connection: &Connection,
-        limit: usize,
-        next: Option<&str>,
-    ) -> Result<Page, Failure> {
+    async fn page(&self, connection: &Connection, limit: usize, next: Option<&str>) -> Result<Page, Failure> {
         let limit = limit.to_string();
         let mut query = vec![("limit", limit.as_str())];
         query.extend(next.map(|next| ("continue", next)));
@@ -272,10 +267,8 @@ impl Target {
     }
 
     fn request(&self, query: &[(&str, &str)]) -> http::Request<Vec<u8>> {
-        let selectors = [
-            ("labelSelector", self.label_selector),
-            ("fieldSelector", self.field_selector.as_deref()),
-        ];
+        let selectors =
+            [("labelSelector", self.label_selector), ("fieldSelector", self.field_selector.as_deref())];
         let selectors = selectors.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
         let query: Vec<String> = query
             .iter()

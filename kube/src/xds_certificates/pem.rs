@@ -5,6 +5,9 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 use x509_parser::pem::Pem;
 
+/// RFC 7468, section 5.
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
 /// More in one Secret are taken for a mistake.
 const CERTIFICATES_MAX: usize = 64;
 
@@ -57,66 +60,39 @@ fn signed_by(leaf: &X509Certificate<'_>, authority: &X509Certificate<'_>) -> boo
 
 /// The certificates of all bundles, each once, in order, without those that had expired by `now`.
 pub(super) fn union<'a>(bundles: impl IntoIterator<Item = &'a str>, now: i64) -> String {
-    let mut all: Vec<Vec<u8>> = Vec::new();
-    for der in bundles.into_iter().flat_map(ders) {
+    let mut all: Vec<(String, Vec<u8>)> = Vec::new();
+    for (text, der) in bundles.into_iter().flat_map(certificates) {
         let valid = parse_x509_certificate(&der)
             .is_ok_and(|(_, certificate)| certificate.validity().not_after.timestamp() > now);
-        if valid && !all.contains(&der) && all.len() < CERTIFICATES_MAX {
-            all.push(der);
+        if valid && all.len() < CERTIFICATES_MAX && !all.iter().any(|(_, other)| *other == der) {
+            all.push((text, der));
         }
     }
-    all.iter().map(|der| encoded(der)).collect()
+    all.into_iter().map(|(text, _)| text).collect()
 }
 
-/// Certificates of a bundle; whatever else there is is passed over.
 fn ders(pem: &str) -> Vec<Vec<u8>> {
-    Pem::iter_from_buffer(pem.as_bytes())
-        .take(CERTIFICATES_MAX)
-        .map_while(Result::ok)
-        .filter(|block| block.label == "CERTIFICATE")
-        .map(|block| block.contents)
-        .collect()
+    certificates(pem).into_iter().map(|(_, der)| der).collect()
 }
 
-/// RFC 7468.
-fn encoded(der: &[u8]) -> String {
-    let base64 = base64(der);
-    let lines: Vec<&str> = (0..base64.len()).step_by(64).map(|at| &base64[at..(at + 64).min(base64.len())]).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| (word << 8) | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for index in 0..4 {
-            let six = (word >> (18 - 6 * index)) & 63;
-            text.push(if index <= chunk.len() { char::from(ALPHABET[six as usize]) } else { '=' });
+/// The certificates of a bundle, as they are written there and as DER; whatever else there is is passed over.
+fn certificates(pem: &str) -> Vec<(String, Vec<u8>)> {
+    let mut rest = pem;
+    let mut all = Vec::new();
+    while let Some(start) = rest.find(BEGIN).filter(|_| all.len() < CERTIFICATES_MAX) {
+        let Some(end) = rest[start..].find(END) else { break };
+        let text = format!("{}\n", &rest[start..start + end + END.len()]);
+        if let Some(Ok(block)) = Pem::iter_from_buffer(text.as_bytes()).next() {
+            all.push((text, block.contents));
         }
+        rest = &rest[start + end + END.len()..];
     }
-    text
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rfc4648_test_vectors() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-    }
 
     #[test]
     fn what_is_no_certificate_has_no_facts() {

@@ -1,6 +1,8 @@
 //! The commands that print something and end.
 
 pub(crate) mod bootstrap;
+pub(crate) mod crd;
+pub(crate) mod dns_config;
 pub(crate) mod translate;
 pub(crate) mod version;
 

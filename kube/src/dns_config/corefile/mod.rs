@@ -38,13 +38,17 @@ pub enum CorefileError {
         problem: &'static str,
     },
     /// A second server block cannot be added to a file in the short form.
-    #[error("line {line} of the Corefile: its one server has no braces; put {{ and }} around what follows its name")]
+    #[error(
+        "line {line} of the Corefile: its one server has no braces; put {{ and }} around what follows its name"
+    )]
     NoBraces {
         /// Where the server's name stands.
         line: usize,
     },
     /// One marker without the other: where the block ends cannot be known.
-    #[error("line {line} of the Corefile: {marker:?} without its counterpart; delete what is left of the block by hand")]
+    #[error(
+        "line {line} of the Corefile: {marker:?} without its counterpart; delete what is left of the block by hand"
+    )]
     HalfBlock {
         /// Where the marker stands.
         line: usize,
@@ -52,19 +56,25 @@ pub enum CorefileError {
         marker: &'static str,
     },
     /// The markers were moved into a server block.
-    #[error("line {line} of the Corefile: the block of xcc stands inside a server block; move it out or delete it")]
+    #[error(
+        "line {line} of the Corefile: the block of xcc stands inside a server block; move it out or delete it"
+    )]
     InsideServer {
         /// Where the block begins.
         line: usize,
     },
     /// Somebody wrote between the markers, and replacing it would lose that.
-    #[error("line {line} of the Corefile: not written by xcc, but between its markers; move it out of the block")]
+    #[error(
+        "line {line} of the Corefile: not written by xcc, but between its markers; move it out of the block"
+    )]
     Foreign {
         /// Where.
         line: usize,
     },
     /// CoreDNS would refuse to load a file with two blocks for one zone.
-    #[error("line {line} of the Corefile: the zone {zone} is served there already; take it out, or leave the zone to it")]
+    #[error(
+        "line {line} of the Corefile: the zone {zone} is served there already; take it out, or leave the zone to it"
+    )]
     ZoneTaken {
         /// Where.
         line: usize,
@@ -201,9 +211,15 @@ fn foreign(block: &ServerBlock) -> Option<usize> {
     }
     let ours = |directive: &Vec<Token>| {
         let name = directive.first().map(|token| token.text.as_str());
-        name.is_some_and(|name| OUR_DIRECTIVES.contains(&name)) && !directive.iter().any(|token| token.text == "{")
+        name.is_some_and(|name| OUR_DIRECTIVES.contains(&name))
+            && !directive.iter().any(|token| token.text == "{")
     };
-    block.directives.iter().find(|directive| !ours(directive)).and_then(|directive| directive.first()).map(|token| token.line)
+    block
+        .directives
+        .iter()
+        .find(|directive| !ours(directive))
+        .and_then(|directive| directive.first())
+        .map(|token| token.line)
 }
 
 /// Whether a block can stand beside what the user has.
@@ -236,11 +252,15 @@ impl Listens {
             let keys = block.keys.iter().filter_map(|key| zone_and_port(&key.text));
             keys.filter(|(zone, _)| zone.is_empty()).map(|(_, port)| port).collect()
         };
-        let root = parsed.blocks.iter().map(|block| (root_ports(block), block)).find(|(ports, _)| !ports.is_empty());
+        let root =
+            parsed.blocks.iter().map(|block| (root_ports(block), block)).find(|(ports, _)| !ports.is_empty());
         let Some((ports, block)) = root else {
             return Self { ports: [DEFAULT_PORT.to_owned()].into(), binds: Vec::new() };
         };
-        let binds = block.directives.iter().filter(|directive| directive.first().is_some_and(|name| name.text == "bind"));
+        let binds = block
+            .directives
+            .iter()
+            .filter(|directive| directive.first().is_some_and(|name| name.text == "bind"));
         Self { ports, binds: binds.map(|directive| written(directive)).collect() }
     }
 
@@ -256,7 +276,8 @@ impl Listens {
 /// A directive on one line.
 fn written(directive: &[Token]) -> String {
     let words = directive.iter().map(|token| {
-        let plain = !token.text.is_empty() && !token.text.contains(|c: char| c.is_whitespace() || c == '"' || c == '#');
+        let plain = !token.text.is_empty()
+            && !token.text.contains(|c: char| c.is_whitespace() || c == '"' || c == '#');
         if plain { token.text.clone() } else { format!("\"{}\"", token.text.replace('"', "\\\"")) }
     });
     words.collect::<Vec<_>>().join(" ")
@@ -273,7 +294,9 @@ fn zone_and_port(key: &str) -> Option<(String, String)> {
         return None;
     }
     let (zone, port) = match key.rsplit_once(':') {
-        Some((zone, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => (zone, port),
+        Some((zone, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (zone, port)
+        }
         _ => (key, DEFAULT_PORT),
     };
     Some((zone.trim_end_matches('.').to_ascii_lowercase(), port.to_owned()))

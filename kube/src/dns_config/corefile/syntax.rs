@@ -85,7 +85,10 @@ fn server_block(tokens: &[Token]) -> Result<(ServerBlock, &[Token]), CorefileErr
     match rest.split_first() {
         Some((open, body)) if open.is("{") => {
             if keys.is_empty() {
-                return Err(CorefileError::Syntax { line: open.line, problem: "a server block without a name" });
+                return Err(CorefileError::Syntax {
+                    line: open.line,
+                    problem: "a server block without a name",
+                });
             }
             let (directives, after) = directives(body)?;
             let Some((_close, after)) = after.split_first() else {
@@ -182,7 +185,10 @@ fn tokens(text: &str, first_line: usize) -> Result<(Vec<Token>, Option<usize>), 
         } else if character == '"' && current.is_none() {
             current = Some(Token { text: String::new(), line, quoted: true });
         } else {
-            current.get_or_insert_with(|| Token { text: String::new(), line, quoted: false }).text.push(character);
+            current
+                .get_or_insert_with(|| Token { text: String::new(), line, quoted: false })
+                .text
+                .push(character);
         }
     }
     if let Some(token) = current.as_ref().filter(|token| token.quoted) {
@@ -197,14 +203,14 @@ mod tests {
     use super::*;
 
     fn shape(text: &str) -> Vec<(Vec<String>, Vec<String>)> {
-        let words = |tokens: &Vec<Token>| {
-            tokens.iter().map(|token| token.text.clone()).collect::<Vec<_>>()
-        };
+        let words = |tokens: &Vec<Token>| tokens.iter().map(|token| token.text.clone()).collect::<Vec<_>>();
         let parsed = parse(text, 1).unwrap();
         parsed
             .blocks
             .iter()
-            .map(|block| (words(&block.keys), block.directives.iter().map(|line| words(line).join(" ")).collect()))
+            .map(|block| {
+                (words(&block.keys), block.directives.iter().map(|line| words(line).join(" ")).collect())
+            })
             .collect()
     }
 
@@ -254,7 +260,10 @@ mod tests {
             (". {\n health {\n }\n\n", 1),
         ] {
             let error = parse(text, 1).unwrap_err();
-            assert!(matches!(error, CorefileError::Syntax { line: found, .. } if found == line), "{text:?}: {error}");
+            assert!(
+                matches!(error, CorefileError::Syntax { line: found, .. } if found == line),
+                "{text:?}: {error}"
+            );
         }
     }
 }

@@ -79,7 +79,8 @@ fn i4_another_address_or_domain_is_replaced_in_place() {
 
 #[test]
 fn several_zones_have_one_server_block_each_whatever_their_order() {
-    let edit = apply("", &zones(&["b.test", "a.test", "b.test"]), &servers(&["10.0.0.1", "fd00::1"])).unwrap();
+    let edit =
+        apply("", &zones(&["b.test", "a.test", "b.test"]), &servers(&["10.0.0.1", "fd00::1"])).unwrap();
     let block = |zone| format!("{zone} {{\n    forward . 10.0.0.1 fd00::1\n    reload\n}}\n");
     assert_eq!(edit, Edit::Added(format!("{BEGIN}\n{}{}{END}\n", block("a.test"), block("b.test"))));
 }
@@ -100,7 +101,10 @@ fn half_a_block_is_refused_with_its_line() {
         (format!("{BEGIN}\n{END}\n{END}\n"), 3),
     ] {
         for edit in [patched(&text), remove(&text)] {
-            assert!(matches!(edit, Err(CorefileError::HalfBlock { line: found, .. }) if found == line), "{text}");
+            assert!(
+                matches!(edit, Err(CorefileError::HalfBlock { line: found, .. }) if found == line),
+                "{text}"
+            );
         }
     }
 }
