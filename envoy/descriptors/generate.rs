@@ -22,8 +22,16 @@ const ROOTS: &[(&str, &str)] = &[
         "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
     ),
     (
+        "envoy/extensions/filters/http/router/v3/router.proto",
+        "envoy.extensions.filters.http.router.v3.Router",
+    ),
+    (
         "envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector.proto",
         "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+    ),
+    (
+        "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto",
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
     ),
     (
         "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.proto",
@@ -78,9 +86,9 @@ fn published_proto_roots() -> Result<Vec<PathBuf>> {
     let version = cargo(&["-vV"])?;
     let host =
         version.lines().find_map(|line| line.strip_prefix("host: ")).context("cargo -vV names no host")?;
-    // Without the filter Cargo wants the packages of all other platforms too, which are not on this machine.
+    // Without the filter Cargo fetches the packages of all other platforms too.
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let arguments = ["metadata", "--format-version=1", "--locked", "--offline", "--manifest-path", manifest];
+    let arguments = ["metadata", "--format-version=1", "--locked", "--manifest-path", manifest];
     let output = cargo(&[&arguments[..], &["--filter-platform", host]].concat())?;
     let metadata: serde_json::Value = serde_json::from_str(&output)?;
     let package = metadata["packages"]

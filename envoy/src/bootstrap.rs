@@ -4,9 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use envoy_types::pb::envoy::config::bootstrap::v3::bootstrap::{
-    DynamicResources, StaticResources, StatsFlush,
-};
+use envoy_types::pb::envoy::config::bootstrap::v3::bootstrap::{DynamicResources, StaticResources};
 use envoy_types::pb::envoy::config::bootstrap::v3::{Admin, Bootstrap};
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
 use envoy_types::pb::envoy::config::cluster::v3::{Cluster, UpstreamConnectionOptions};
@@ -28,6 +26,7 @@ use prost::Message;
 
 use crate::names;
 use crate::overload;
+use crate::ready;
 use crate::tls::{self, BootstrapTls};
 use crate::translate::Resources;
 use crate::wire::build;
@@ -57,6 +56,8 @@ pub struct BootstrapConfig {
     pub xds_addresses: Vec<XdsAddress>,
     /// Where Envoy's admin interface listens. It can change and stop everything and knows no authentication: loopback.
     pub admin_address: Option<SocketAddr>,
+    /// Where `/ready` of the admin interface can be asked from other hosts, for probes; it needs the admin interface.
+    pub ready_address: Option<SocketAddr>,
     /// Mutual TLS with the control plane; plain text without.
     pub tls: Option<BootstrapTls>,
     /// At 90 % of it Envoy gives memory back, at 95 % it accepts no more connections.
@@ -80,6 +81,7 @@ impl BootstrapConfig {
             node_cluster: Self::NODE_CLUSTER.to_owned(),
             xds_addresses,
             admin_address: None,
+            ready_address: None,
             tls: None,
             heap_bytes_max: Self::HEAP_BYTES_MAX,
             connections_max: Self::CONNECTIONS_MAX,
@@ -144,10 +146,7 @@ pub fn bootstrap(config: &BootstrapConfig) -> Bootstrap {
             cluster: config.node_cluster.clone(),
             ..Node::default()
         }),
-        static_resources: Some(StaticResources {
-            clusters: vec![xds_cluster(config)],
-            ..StaticResources::default()
-        }),
+        static_resources: Some(static_resources(config)),
         dynamic_resources: Some(DynamicResources {
             ads_config: Some(ads_config()),
             cds_config: Some(build::ads()),
@@ -163,7 +162,7 @@ pub fn static_bootstrap(config: &BootstrapConfig, resources: &Resources) -> Boot
     let mut bootstrap = bootstrap(config);
     let fixed = bootstrap.static_resources.get_or_insert_default();
     fixed.clusters.extend(resources.clusters.iter().cloned());
-    fixed.listeners = listeners(resources);
+    fixed.listeners.extend(listeners(resources));
     bootstrap
 }
 
@@ -183,6 +182,16 @@ pub fn standalone_bootstrap(resources: &Resources, admin_address: Option<SocketA
         }),
         ..base(admin_address, BootstrapConfig::HEAP_BYTES_MAX, BootstrapConfig::CONNECTIONS_MAX)
     }
+}
+
+/// What a gateway needs before it hears of the control plane.
+fn static_resources(config: &BootstrapConfig) -> StaticResources {
+    let mut fixed = StaticResources { clusters: vec![xds_cluster(config)], ..StaticResources::default() };
+    if let (Some(ready), Some(admin)) = (config.ready_address, config.admin_address) {
+        fixed.clusters.push(ready::admin_cluster(admin));
+        fixed.listeners.push(ready::listener(ready));
+    }
+    fixed
 }
 
 /// What every gateway has.

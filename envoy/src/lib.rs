@@ -21,6 +21,7 @@ mod listener;
 mod matcher;
 pub mod names;
 mod overload;
+mod ready;
 mod tcp_proxy;
 mod tls;
 mod translate;

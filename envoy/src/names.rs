@@ -8,6 +8,10 @@ use xxhash_rust::xxh3::xxh3_128;
 
 /// The cluster of the control plane, in the bootstrap.
 pub const XDS_CLUSTER: &str = "xDS";
+/// The cluster of Envoy's own admin interface, in the bootstrap.
+pub const ADMIN_CLUSTER: &str = "Admin";
+/// The listener that says whether Envoy is ready, in the bootstrap.
+pub const READY_LISTENER: &str = "Ready";
 /// The SDS secret with the gateway's own certificate, in the bootstrap.
 pub const XDS_CLIENT_CERTIFICATE: &str = "xDS-client-certificate";
 /// The SDS secret with what the control plane's certificate is verified by, in the bootstrap.
@@ -96,7 +100,7 @@ mod tests {
 
     #[test]
     fn names_of_the_bootstrap_hold_upper_case() {
-        for name in [XDS_CLUSTER, XDS_CLIENT_CERTIFICATE, XDS_SERVER_CA] {
+        for name in [XDS_CLUSTER, ADMIN_CLUSTER, READY_LISTENER, XDS_CLIENT_CERTIFICATE, XDS_SERVER_CA] {
             assert!(name.chars().any(char::is_uppercase), "{name}");
         }
     }

@@ -67,8 +67,18 @@ pub fn sds_files(config: &BootstrapConfig) -> Result<Vec<SdsFile>, YamlError> {
 
 /// TLS towards the control plane.
 pub(crate) fn transport_socket(tls: &BootstrapTls, addresses: &[XdsAddress]) -> TransportSocket {
-    let mut common =
-        CommonTlsContext { alpn_protocols: vec!["h2".to_owned()], ..CommonTlsContext::default() };
+    // Envoy as a client offers TLS 1.2 at most unless told otherwise, and that shows the gateway's certificate to
+    // whoever listens. The control plane is ours and speaks TLS 1.3.
+    let version = TlsProtocol::TlSv13.into();
+    let mut common = CommonTlsContext {
+        tls_params: Some(TlsParameters {
+            tls_minimum_protocol_version: version,
+            tls_maximum_protocol_version: version,
+            ..TlsParameters::default()
+        }),
+        alpn_protocols: vec!["h2".to_owned()],
+        ..CommonTlsContext::default()
+    };
     if let Some(directory) = &tls.sds_directory {
         common.tls_certificate_sds_secret_configs =
             vec![sds(names::XDS_CLIENT_CERTIFICATE, directory, CERTIFICATE_FILE)];

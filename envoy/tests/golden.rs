@@ -1,6 +1,7 @@
 //! `testdata/in/<case>.yaml`, a service table, gives `testdata/out/<case>.*.yaml`, Envoy's configuration in the form of
 //! files that Envoy reads. `UPDATE_GOLDEN=1 cargo test -p xcc-envoy --test golden` writes them anew and removes those that
 //! no case makes.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod common;
 
@@ -12,8 +13,8 @@ use common::fixture::{Case, folder, many_names};
 use prost::Message;
 use serde_json::json;
 use xcc_envoy::{
-    BootstrapConfig, BootstrapTls, GatewayConfig, MatcherForm, XdsAddress, bootstrap, sds_files, translate,
-    yaml,
+    BootstrapConfig, BootstrapTls, GatewayConfig, MatcherForm, Resources, XdsAddress, bootstrap, sds_files,
+    standalone_bootstrap, static_bootstrap, translate, yaml,
 };
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -104,9 +105,13 @@ fn bootstraps(made: &mut Files) {
     });
     let mut rotating = mutual.clone();
     rotating.tls.as_mut().unwrap().sds_directory = Some("/etc/envoy".into());
+    let mut ready = plain.clone();
+    ready.ready_address = Some("[::]:9902".parse().unwrap());
     assert_eq!(sds_files(&plain).unwrap(), []);
     assert_eq!(sds_files(&mutual).unwrap(), []);
-    for (name, config) in [("plain", &plain), ("mtls", &mutual), ("mtls-rotating", &rotating)] {
+    for (name, config) in
+        [("plain", &plain), ("mtls", &mutual), ("mtls-rotating", &rotating), ("ready", &ready)]
+    {
         made.insert(format!("bootstrap-{name}.yaml"), yaml::to_yaml(&bootstrap(config)).unwrap());
         for file in sds_files(config).unwrap() {
             made.insert(format!("bootstrap-{name}.{}", file.name), file.content);

@@ -1,4 +1,5 @@
 //! What holds for every table.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! The same input gives the same bytes in every process. A protobuf map that is kept in a hash map would not: its order
 //! differs between two processes.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod common;
 

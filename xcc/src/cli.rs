@@ -271,6 +271,10 @@ pub(crate) struct BootstrapArgs {
     #[arg(long, env = "XCC_ADMIN_ADDRESS", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9901")]
     pub(crate) admin_address: SocketAddr,
 
+    /// Where /ready of the admin pages can be asked from other hosts, for probes.
+    #[arg(long, env = "XCC_READY_ADDRESS", value_name = "ADDRESS:PORT")]
+    pub(crate) ready_address: Option<SocketAddr>,
+
     /// PEM file with the authority of xcc's certificate; with the two below, xDS goes over mutual TLS.
     #[arg(long, env = "XCC_TLS_CA", value_name = "FILE", requires_all = ["tls_cert", "tls_key"])]
     pub(crate) tls_ca: Option<String>,

@@ -8,6 +8,8 @@ use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{
     Address, AggregatedConfigSource, ApiVersion, ConfigSource, SocketAddress, TcpKeepalive, address,
 };
+use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
+use envoy_types::pb::envoy::config::endpoint::v3::{Endpoint, LbEndpoint, LocalityLbEndpoints};
 use envoy_types::pb::google::protobuf as wkt;
 use prost::{Message, Name};
 
@@ -46,6 +48,14 @@ pub(crate) fn named_socket_address(address: String, port: u16, ipv4_compat: bool
     let port_specifier = Some(PortSpecifier::PortValue(port.into()));
     let socket_address = SocketAddress { address, ipv4_compat, port_specifier, ..SocketAddress::default() };
     Address { address: Some(address::Address::SocketAddress(socket_address)) }
+}
+
+/// A locality with one endpoint.
+pub(crate) fn locality(address: Address) -> LocalityLbEndpoints {
+    let endpoint = Endpoint { address: Some(address), ..Endpoint::default() };
+    let endpoint =
+        LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..LbEndpoint::default() };
+    LocalityLbEndpoints { lb_endpoints: vec![endpoint], ..LocalityLbEndpoints::default() }
 }
 
 /// A resource type that comes over the aggregated stream. How long Envoy waits for the first answer is left at its

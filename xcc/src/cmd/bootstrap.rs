@@ -30,6 +30,7 @@ fn config(args: &BootstrapArgs) -> BootstrapConfig {
     let mut config = BootstrapConfig::new(&args.node_id, args.xds_addresses.clone());
     config.node_cluster.clone_from(&args.node_cluster);
     config.admin_address = Some(args.admin_address);
+    config.ready_address = args.ready_address;
     if let (Some(ca), Some(cert), Some(key)) = (&args.tls_ca, &args.tls_cert, &args.tls_key) {
         config.tls = Some(BootstrapTls {
             ca_file: ca.clone(),
