@@ -23,7 +23,7 @@ const PAUSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer that is read as a whole may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 /// Largest answer that is read as a whole, in bytes: 500 Nodes with 32 KiB each.
-pub(crate) const BODY_SIZE_MAX: usize = 16 * 1024 * 1024;
+const BODY_SIZE_MAX: usize = 16 * 1024 * 1024;
 /// Largest error answer that is looked at, in bytes.
 const ERROR_SIZE_MAX: usize = 64 * 1024;
 /// Largest event of a watch, in bytes. API servers take no object over 3 MiB (etcd's limit is 1.5 MiB).
@@ -113,17 +113,25 @@ impl Failure {
 #[derive(Clone)]
 pub(crate) struct Connection {
     client: kube::Client,
+    /// Largest answer that is read as a whole, in bytes.
+    body_size_max: usize,
 }
 
 impl Connection {
     /// Uses a client's transport.
     pub(crate) fn new(client: kube::Client) -> Self {
-        Self { client }
+        Self { client, body_size_max: BODY_SIZE_MAX }
     }
 
     /// The client, for what needs no more than single requests.
     pub(crate) fn client(&self) -> kube::Client {
         self.client.clone()
+    }
+
+    /// With another limit than the default.
+    #[cfg(test)]
+    pub(crate) fn with_body_size_max(self, body_size_max: usize) -> Self {
+        Self { body_size_max, ..self }
     }
 
     /// Prepares a connection; the first request opens it.
@@ -148,7 +156,7 @@ impl Connection {
     /// Sends a request and reads the whole answer.
     pub(crate) async fn bytes(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Failure> {
         let answer = self.send(request).await?;
-        timeout(BODY_TIMEOUT, collect(answer.into_body(), BODY_SIZE_MAX))
+        timeout(BODY_TIMEOUT, collect(answer.into_body(), self.body_size_max))
             .await
             .map_err(|_| Failure::TimedOut(BODY_TIMEOUT))?
     }

@@ -141,9 +141,7 @@ impl Follower {
         self.synced = true;
         let (files, objects) = (self.files.len(), self.holdings.objects());
         tracing::info!(remote = %self.remote, path = %self.root.display(), files, objects, "directory is followed");
-        let mut changes = self.holdings.tell_all();
-        changes.push(Change::Synced);
-        changes
+        self.holdings.tell_all()
     }
 
     /// When the next round is due if nothing happens before.

@@ -80,11 +80,14 @@ impl Holdings {
         }
     }
 
-    /// All that there is to tell, as the first word of a source.
+    /// All that there is to tell, as the first word of a source: what an earlier process had told is forgotten.
     pub(super) fn tell_all(&self) -> Vec<Change> {
         let ids = self.claims.keys().cloned().chain([ObjectId::Settings]).collect();
         let paths = self.files.keys().cloned().collect();
-        difference(View::new(), self.view(&ids, &paths))
+        let mut changes = vec![Change::Forget];
+        changes.extend(difference(View::new(), self.view(&ids, &paths)));
+        changes.push(Change::Synced);
+        changes
     }
 
     /// Takes what happened to some files, and what is wrong with the directory now; returns what is different.

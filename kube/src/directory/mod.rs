@@ -172,9 +172,7 @@ fn tell(
     }
     let mut holdings = Holdings::new(remote.clone());
     holdings.apply(batch, problems);
-    let mut changes = holdings.tell_all();
-    changes.push(Change::Synced);
-    changes
+    holdings.tell_all()
 }
 
 async fn coalesce(inbox: &Inbox) {

@@ -336,14 +336,16 @@ async fn f16_a_new_connection_keeps_the_state_and_tells_only_what_differs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_without_end_is_cut_and_a_too_large_page_is_asked_for_in_parts() {
+async fn a_page_that_is_too_large_is_asked_for_in_parts() {
     let api = api(&[]);
     for number in 0..40 {
         let mut large = proxy(&format!("p{number:02}"));
-        large["metadata"]["managedFields"] = json!("x".repeat(1_000_000));
+        large["metadata"]["managedFields"] = json!("x".repeat(10_000));
         api.put(PROXIES, large);
     }
-    let mut running = Running::start(api.clone());
+    let connection = api.connection().with_body_size_max(100_000);
+    let mut running = Running::start_with(api.clone(), Some(connection), xcc_model::Remote::default());
     running.until(|remote| remote.synced).await;
     assert_eq!(running.names().len(), 40);
+    assert_eq!(api.requests(&format!("GET {PROXIES}")), 3 + 10, "of 500, 100 and 20, then of 4 each");
 }

@@ -355,7 +355,7 @@ async fn what_cannot_be_a_remote_is_refused_with_its_path() {
     let changes = read_once(&remote(), &[&file]).unwrap();
     assert!(matches!(
         &changes[..],
-        [Change::Settings(Ok(_)), Change::Export(_, Some(Ok(_))), Change::Synced]
+        [Change::Forget, Change::Settings(Ok(_)), Change::Export(_, Some(Ok(_))), Change::Synced]
     ));
 }
 

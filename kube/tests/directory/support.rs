@@ -88,7 +88,7 @@ impl Followed {
         let (inventory, history) = (Inventory::default(), Vec::new());
         let mut followed = Self { parent, root, inventory, history, updates, shutdown, task, markers: 0 };
         let changes = followed.next().await;
-        assert!(matches!(changes.first(), Some(Change::Settings(_))), "{changes:?}");
+        assert!(changes.iter().any(|it| matches!(it, Change::Settings(_))), "{changes:?}");
         assert_eq!(changes.last(), Some(&Change::Synced));
         followed
     }
@@ -98,7 +98,7 @@ impl Followed {
         let update =
             tokio::time::timeout(PATIENCE, self.updates.recv()).await.expect("an update").expect("running");
         let changes = update.changes.clone();
-        assert!(self.inventory.apply(update), "an update that changes nothing: {changes:?}");
+        assert!(self.inventory.apply(update).any(), "an update that changes nothing: {changes:?}");
         self.history.push(exports(self.remote()));
         changes
     }

@@ -183,13 +183,11 @@ async fn many_records_are_written_at_a_bounded_rate() {
     let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
     let started = Instant::now();
     let running = Running::start(&api, "a", status(&hosts, true));
-    let last = |api: &FakeApi| {
-        api.names(RECORDS)
-            .iter()
-            .filter(|name| condition(api, &format!("{RECORDS}/{name}"), "Programmed").is_some())
-            .count()
-    };
-    running.until(|api| last(api) == 600).await;
+    let patches = format!("PATCH {RECORDS}");
+    api.requested(&patches, 1_200).await;
     let elapsed = started.elapsed();
     assert!(elapsed >= Duration::from_secs(10) && elapsed < Duration::from_secs(30), "{elapsed:?}");
+    running.quiet().await;
+    assert_eq!(api.requests(&patches), 1_200, "each object and its status once");
+    assert!(condition(&api, &format!("{RECORDS}/h599.xcc.test"), "Programmed").is_some());
 }
