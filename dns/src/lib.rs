@@ -8,16 +8,25 @@
 
 #![deny(missing_docs)]
 
+mod addresses;
 mod answer;
+mod apex;
+mod batch;
+mod connections;
 #[cfg(test)]
 mod differential;
 mod dump;
 mod fast;
+mod latency;
 mod metrics;
 mod name;
+mod query_log;
+mod rate_limit;
 mod record_type;
 mod request;
 mod responder;
+mod reverse;
+mod rrset;
 mod server;
 mod slow;
 mod socket;
@@ -25,10 +34,15 @@ mod tcp;
 mod udp;
 mod zone;
 
+pub use addresses::Addresses;
 pub use answer::{Answer, Records, Soa};
+pub use apex::ZoneConfig;
 pub use metrics::DnsMetrics;
 pub use name::Name;
+pub use query_log::TARGET as QUERY_LOG_TARGET;
+pub use rate_limit::RateLimit;
 pub use record_type::RecordType;
 pub use responder::{DropReason, Outcome, Rcode, Responder, Transport, respond};
+pub use rrset::{HttpsService, RrSet};
 pub use server::{BindError, DnsConfig, DnsServer};
-pub use zone::{Addresses, ZoneConfig, Zones};
+pub use zone::Zones;

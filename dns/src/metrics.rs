@@ -11,6 +11,7 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::latency::{Latency, LatencySum};
 use crate::record_type::RecordType;
 use crate::responder::{DropReason, Outcome, Rcode, Transport};
 
@@ -41,7 +42,7 @@ const RCODES: [Rcode; 7] = [
     Rcode::BADVERS,
 ];
 const TRANSPORTS: [&str; 2] = ["udp", "tcp"];
-const DROPS: [&str; 3] = ["short", "response", "source_port"];
+const DROPS: [&str; 4] = ["short", "response", "source_port", "rate_limit"];
 
 /// What the responder counts.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +51,7 @@ pub struct DnsMetrics {
     pub(crate) tcp_connections: Gauge,
     pub(crate) tcp_connections_refused: Counter,
     pub(crate) send_errors: Counter,
+    pub(crate) slipped: Counter,
 }
 
 /// The counters of one thread.
@@ -58,6 +60,7 @@ pub(crate) struct Shard {
     answers: [[[AtomicU64; TYPE_COUNT]; RCODES.len()]; TRANSPORTS.len()],
     truncated: [AtomicU64; TRANSPORTS.len()],
     dropped: [[AtomicU64; DROPS.len()]; TRANSPORTS.len()],
+    pub(crate) latency: Latency,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +84,8 @@ impl DnsMetrics {
             self.tcp_connections_refused.clone(),
         );
         dns.register("send_errors", "UDP replies that could not be sent", self.send_errors.clone());
+        let help = "UDP requests over the rate limit that were told to come by TCP";
+        dns.register("rate_limit_slipped", help, self.slipped.clone());
         dns.register_collector(Box::new(SharedShards(self.shards.clone())));
     }
 
@@ -118,6 +123,7 @@ impl Shard {
                     DropReason::Short => 0,
                     DropReason::Response => 1,
                     DropReason::SourcePort => 2,
+                    DropReason::RateLimit => 3,
                 };
                 self.dropped[transport_index][reason].fetch_add(1, Ordering::Relaxed);
             }
@@ -134,6 +140,15 @@ impl Shards {
 impl SharedShards {
     fn sum(&self, counter: impl Fn(&Shard) -> &AtomicU64) -> u64 {
         self.0.sum(|shard| counter(shard).load(Ordering::Relaxed))
+    }
+}
+
+impl SharedShards {
+    fn latency(&self) -> LatencySum {
+        let mut sum = LatencySum::default();
+        let shards = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shards.iter().for_each(|shard| sum.add(&shard.latency));
+        sum
     }
 }
 
@@ -178,7 +193,9 @@ impl Collector for SharedShards {
                 ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
             }
         }
-        Ok(())
+        let help = "Seconds from a UDP batch's receipt to its last reply, at one batch in 16";
+        let latency = self.latency();
+        latency.encode(encoder.encode_descriptor("batch_seconds", help, None, latency.metric_type())?)
     }
 }
 

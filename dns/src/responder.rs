@@ -16,6 +16,9 @@ pub(crate) const UDP_PAYLOAD_OCTETS: u16 = 1232;
 /// UDP reply that every client takes (RFC 1035, section 4.2.1); a smaller size in OPT means this one
 /// (RFC 6891, section 6.2.3).
 const UDP_PAYLOAD_OCTETS_MIN: u16 = 512;
+/// How many times as long as its request a reply should be at most, where the protocol leaves the choice. It leaves none
+/// for a negative answer's SOA, nor for all addresses of a name.
+pub(crate) const AMPLIFICATION_MAX: usize = 2;
 /// The only class that there is anything in (RFC 1035, section 3.2.4).
 const CLASS_IN: u16 = 1;
 
@@ -57,6 +60,8 @@ pub enum DropReason {
     Short,
     /// A response, not a request.
     Response,
+    /// Over the rate that its network is answered at.
+    RateLimit,
     /// Sent from a port whose service would answer to our answer, or from none.
     SourcePort,
 }
@@ -75,10 +80,20 @@ pub(crate) struct Reply<'z> {
 pub(crate) enum Body<'z> {
     /// Nothing.
     Empty,
+    /// Nothing, and TC: whoever wants the answer asks again by TCP.
+    Truncated,
     /// Records in the answer section.
     Records { ttl_seconds: u32, records: Records<'z> },
     /// The SOA in the authority section.
     Negative(Soa<'z>),
+}
+
+/// How long a reply may be.
+#[derive(Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) octets: usize,
+    /// The same for a reply with records that nobody asked for.
+    pub(crate) additional_octets: usize,
 }
 
 impl Responder {
@@ -122,12 +137,21 @@ pub(crate) fn respond_slowly(
     respond_with(zones, transport, request, reply, |_, _, _, _| false)
 }
 
+/// Replaces the reply by one that says only that it is incomplete, so that an honest client asks again by TCP.
+pub(crate) fn truncate(request: &[u8], reply: &mut Vec<u8>) {
+    let Ok(request) = Request::read(request) else { return };
+    reply.clear();
+    let limit = usize::from(UDP_PAYLOAD_OCTETS_MIN);
+    let limit = Limit { octets: limit, additional_octets: limit };
+    fast::write(&request, &Reply { rcode: Rcode::NOERROR, body: Body::Truncated }, limit, reply);
+}
+
 fn respond_with(
     zones: Option<&Zones>,
     transport: Transport,
     octets: &[u8],
     out: &mut Vec<u8>,
-    write: impl Fn(&Request<'_>, &Reply<'_>, usize, &mut Vec<u8>) -> bool,
+    write: impl Fn(&Request<'_>, &Reply<'_>, Limit, &mut Vec<u8>) -> bool,
 ) -> Outcome {
     out.clear();
     let request = match Request::read(octets) {
@@ -136,7 +160,7 @@ fn respond_with(
         Err(NoRequest::Response) => return Outcome::Dropped(DropReason::Response),
     };
     let mut reply = decide(zones, &request);
-    let limit = reply_limit(transport, request.edns);
+    let limit = reply_limit(transport, request.edns, &reply, octets.len());
     let mut truncated = false;
     if !write(&request, &reply, limit, out) {
         match slow::write(&request, &reply, limit, out) {
@@ -180,13 +204,36 @@ fn decide<'z>(zones: Option<&'z Zones>, request: &Request<'_>) -> Reply<'z> {
     }
 }
 
-fn reply_limit(transport: Transport, edns: Option<Edns>) -> usize {
+/// The limit of the transport, and over UDP, where a source may be forged, twice the request for what can be had another
+/// way: additional records by a question of their own, and texts by TCP.
+fn reply_limit(transport: Transport, edns: Option<Edns>, reply: &Reply<'_>, request_octets: usize) -> Limit {
     let octets = match (transport, edns) {
         (Transport::Tcp, _) => u16::MAX,
         (Transport::Udp, None) => UDP_PAYLOAD_OCTETS_MIN,
         (Transport::Udp, Some(edns)) => edns.payload_octets.clamp(UDP_PAYLOAD_OCTETS_MIN, UDP_PAYLOAD_OCTETS),
     };
-    usize::from(octets)
+    let octets = usize::from(octets);
+    let modest = match transport {
+        Transport::Tcp => octets,
+        Transport::Udp => octets.min(AMPLIFICATION_MAX * request_octets),
+    };
+    let is_text = |records| matches!(records, Records::Data(set) if set.record_type() == RecordType::TXT);
+    match reply.body {
+        Body::Records { records, .. } if is_text(records) => {
+            Limit { octets: modest, additional_octets: modest }
+        }
+        _ => Limit { octets, additional_octets: modest },
+    }
+}
+
+impl Transport {
+    /// The transport as logs and metrics call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
 }
 
 impl Reply<'_> {
@@ -196,7 +243,7 @@ impl Reply<'_> {
 
     /// AA: what is said comes from our own zones (RFC 1035, section 4.1.1).
     pub(crate) fn is_authoritative(&self) -> bool {
-        !matches!(self.body, Body::Empty)
+        !matches!(self.body, Body::Empty | Body::Truncated)
     }
 }
 

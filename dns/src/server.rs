@@ -5,12 +5,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::connections::Connections;
 use crate::metrics::DnsMetrics;
+use crate::rate_limit::{Limiter, RateLimit};
 use crate::responder::Responder;
 use crate::{socket, tcp, udp};
 
@@ -31,15 +32,23 @@ pub struct DnsConfig {
     pub udp_sockets: usize,
     /// Most TCP connections at one time, over all addresses. By default 512.
     pub tcp_connections_max: usize,
+    /// Most TCP connections at one time of one client: an IPv4 address or an IPv6 /64. By default 64, since whole
+    /// nodes may stand behind one address.
+    pub tcp_connections_per_client_max: usize,
     /// How long a TCP client may take for its next whole request, and to take its replies. By default 10 s
     /// (RFC 7766, section 6.2.3, asks for the order of seconds).
     pub tcp_idle_timeout: Duration,
+    /// How often one network is answered over UDP. None: as often as it asks.
+    pub rate_limit: Option<RateLimit>,
+    /// Share of the queries that are logged, from 0 (none, the default) to 1 (all): events of the target
+    /// [`QUERY_LOG_TARGET`](crate::QUERY_LOG_TARGET), with the clients' addresses.
+    pub query_log_rate: f64,
 }
 
 /// Bound sockets, not served yet.
 pub struct DnsServer {
     config: DnsConfig,
-    responder: Responder,
+    udp: udp::Service,
     metrics: DnsMetrics,
     addresses: Vec<SocketAddr>,
     listeners: Vec<TcpListener>,
@@ -64,7 +73,10 @@ impl Default for DnsConfig {
         Self {
             udp_sockets: processors.min(UDP_SOCKETS_DEFAULT_MAX),
             tcp_connections_max: 512,
+            tcp_connections_per_client_max: 64,
             tcp_idle_timeout: Duration::from_secs(10),
+            rate_limit: Some(RateLimit::default()),
+            query_log_rate: 0.0,
         }
     }
 }
@@ -80,8 +92,14 @@ impl DnsServer {
         responder: Responder,
         metrics: DnsMetrics,
     ) -> Result<Self, BindError> {
-        let mut server =
-            Self { config, responder, metrics, addresses: vec![], listeners: vec![], workers: vec![] };
+        let udp = udp::Service {
+            responder,
+            limiter: config.rate_limit.as_ref().map(|limit| Arc::new(Limiter::new(limit))),
+            query_log_rate: config.query_log_rate,
+            send_errors: metrics.send_errors.clone(),
+            slipped: metrics.slipped.clone(),
+        };
+        let mut server = Self { config, udp, metrics, addresses: vec![], listeners: vec![], workers: vec![] };
         for address in addresses {
             let shares_port = addresses
                 .iter()
@@ -111,12 +129,14 @@ impl DnsServer {
         }
         let tracker = TaskTracker::new();
         let service = tcp::Service {
-            responder: self.responder,
+            responder: self.udp.responder,
             shard: self.metrics.shard(),
             metrics: self.metrics,
-            connections: Arc::new(Semaphore::new(
-                self.config.tcp_connections_max.min(Semaphore::MAX_PERMITS),
-            )),
+            connections: Connections::new(
+                self.config.tcp_connections_max,
+                self.config.tcp_connections_per_client_max,
+            ),
+            query_log_rate: self.config.query_log_rate,
             idle_timeout: self.config.tcp_idle_timeout,
             stop: stop.clone(),
             tracker: tracker.clone(),
@@ -161,8 +181,7 @@ impl DnsServer {
             .map(|_| socket::udp(bound, v6_only, udp::PATIENCE))
             .collect::<io::Result<Vec<_>>>()
             .map_err(failed("udp"))?;
-        let any_address = bound.ip().is_unspecified();
-        let worker = |socket| udp::Worker::new(socket, any_address, self.responder.clone(), &self.metrics);
+        let worker = |socket| udp::Worker::new(socket, bound, self.udp.clone(), &self.metrics);
         self.workers.extend(sockets.into_iter().map(worker));
         self.listeners.push(listener);
         self.addresses.push(bound);

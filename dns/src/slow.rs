@@ -3,15 +3,15 @@
 
 use hickory_proto::ProtoError;
 use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, HINFO, NS, SOA};
+use hickory_proto::rr::rdata::{A, AAAA, HINFO, NS, NULL, SOA};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError};
 
+use crate::addresses::Addresses;
 use crate::answer::{Records, SOA_EXPIRE_SECONDS, SOA_REFRESH_SECONDS, SOA_RETRY_SECONDS, Soa};
 use crate::fast::rotated;
 use crate::request::{FLAG_CHECKING_DISABLED, FLAG_RECURSION_DESIRED, Question, Request};
-use crate::responder::{Body, Reply, UDP_PAYLOAD_OCTETS};
-use crate::zone::Addresses;
+use crate::responder::{Body, Limit, Reply, UDP_PAYLOAD_OCTETS};
 
 /// What ANY is answered with (RFC 8482, section 4.2).
 const ANY_HINFO: &str = "RFC8482";
@@ -23,7 +23,7 @@ const ANY_HINFO: &str = "RFC8482";
 pub(crate) fn write(
     request: &Request<'_>,
     reply: &Reply<'_>,
-    limit: usize,
+    limit: Limit,
     out: &mut Vec<u8>,
 ) -> Result<bool, ProtoError> {
     let mut message = Message::response(request.id, OpCode::from_u8(request.opcode()));
@@ -45,11 +45,11 @@ pub(crate) fn write(
         message.add_query(query);
     }
     *out = message.to_vec()?;
-    if out.len() > limit && !message.additionals.is_empty() {
+    if out.len() > limit.additional_octets && !message.additionals.is_empty() {
         message.additionals.clear();
         *out = message.to_vec()?;
     }
-    let truncated = out.len() > limit;
+    let truncated = out.len() > limit.octets || matches!(reply.body, Body::Truncated);
     if truncated {
         message.answers.clear();
         message.metadata.truncation = true;
@@ -64,7 +64,7 @@ fn question_name(question: &Question<'_>) -> Result<Name, DecodeError> {
 
 fn fill_sections(message: &mut Message, name: &Name, id: u16, reply: &Reply<'_>) -> Result<(), ProtoError> {
     match reply.body {
-        Body::Empty => {}
+        Body::Empty | Body::Truncated => {}
         Body::Negative(soa) => {
             message.add_authority(soa_record(name, soa, soa.minimum_seconds)?);
         }
@@ -85,6 +85,11 @@ fn fill_sections(message: &mut Message, name: &Name, id: u16, reply: &Reply<'_>)
                 Records::Hinfo => {
                     let hinfo = HINFO::new(ANY_HINFO.to_owned(), String::new());
                     message.add_answer(record(RData::HINFO(hinfo)));
+                }
+                Records::Data(set) => {
+                    let code = RecordType::from(set.record_type().0);
+                    let data = |data: &[u8]| RData::Unknown { code, rdata: NULL::with(data.to_vec()) };
+                    message.add_answers(set.data().iter().map(|octets| record(data(octets))));
                 }
                 Records::Ns(addresses) => {
                     let server = name_server(name)?;

@@ -1,17 +1,19 @@
 //! TCP (RFC 7766): many messages per connection, each behind its length; replies in the order of the requests.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::connections::Connections;
 use crate::metrics::{DnsMetrics, Shard};
+use crate::query_log::QueryLog;
 use crate::responder::{Outcome, Responder, Transport, respond};
 
 /// Octets of the length before each message (RFC 1035, section 4.2.2).
@@ -29,8 +31,8 @@ pub(crate) struct Service {
     pub(crate) responder: Responder,
     pub(crate) metrics: DnsMetrics,
     pub(crate) shard: Arc<Shard>,
-    /// One permit per connection.
-    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) query_log_rate: f64,
     /// How long a client may take for its next whole message, and to read its replies.
     pub(crate) idle_timeout: Duration,
     pub(crate) stop: CancellationToken,
@@ -45,7 +47,7 @@ pub(crate) async fn serve(listener: TcpListener, service: Service) {
             () = service.stop.cancelled() => return,
         };
         match accepted {
-            Ok((stream, _)) => accept(stream, &service),
+            Ok((stream, client)) => accept(stream, client, &service),
             Err(error) => {
                 tracing::debug!(%error, "cannot accept a DNS connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -54,15 +56,16 @@ pub(crate) async fn serve(listener: TcpListener, service: Service) {
     }
 }
 
-fn accept(stream: TcpStream, service: &Service) {
-    let Ok(permit) = service.connections.clone().try_acquire_owned() else {
+fn accept(stream: TcpStream, client: SocketAddr, service: &Service) {
+    let Some(permit) = service.connections.admit(client.ip()) else {
         service.metrics.tcp_connections_refused.inc();
         return;
     };
     let service = service.clone();
     service.tracker.clone().spawn(async move {
         service.metrics.tcp_connections.inc();
-        if let Err(error) = (Connection { stream, service: &service }).run().await {
+        let log = QueryLog::new(service.query_log_rate);
+        if let Err(error) = (Connection { stream, client, log, service: &service }).run().await {
             tracing::debug!(%error, "a DNS connection ended");
         }
         service.metrics.tcp_connections.dec();
@@ -72,6 +75,8 @@ fn accept(stream: TcpStream, service: &Service) {
 
 struct Connection<'a> {
     stream: TcpStream,
+    client: SocketAddr,
+    log: QueryLog,
     service: &'a Service,
 }
 
@@ -114,6 +119,7 @@ impl Connection<'_> {
             let zones = self.service.responder.load();
             let outcome = respond(zones.as_deref(), Transport::Tcp, request, &mut reply);
             self.service.shard.count(Transport::Tcp, outcome);
+            self.log.note(self.client, Transport::Tcp, request, outcome);
             if let Outcome::Dropped(_) = outcome {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is no request"));
             }

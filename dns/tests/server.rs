@@ -7,95 +7,65 @@ mod common;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{A, AAAA, Request, check_frame, zones, zones_with};
+use common::sockets::{PATIENCE, ask_tcp, ask_udp, framed, read_tcp, start};
+use common::{A, AAAA, OPT, Request, SOA, TXT, check_frame, header, reply_over, zones, zones_with};
 use hickory_proto::op::{Message, ResponseCode};
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-use xcc_dns::{DnsConfig, DnsMetrics, DnsServer, Rcode, Responder};
-
-/// Far more than anything here takes; reached only when something is lost.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-struct Running {
-    addresses: Vec<SocketAddr>,
-    responder: Responder,
-    metrics: DnsMetrics,
-    stop: CancellationToken,
-    task: JoinHandle<std::io::Result<()>>,
-}
-
-fn start(listen: &[&str], config: DnsConfig) -> Running {
-    let listen: Vec<SocketAddr> = listen.iter().map(|address| address.parse().unwrap()).collect();
-    let (responder, metrics, stop) = (Responder::new(), DnsMetrics::new(), CancellationToken::new());
-    let server = DnsServer::bind(&listen, config, responder.clone(), metrics.clone()).unwrap();
-    let addresses = server.local_addrs().to_vec();
-    let task = tokio::spawn(server.run(stop.clone()));
-    Running { addresses, responder, metrics, stop, task }
-}
-
-impl Running {
-    async fn stop(self) {
-        self.stop.cancel();
-        timeout(PATIENCE, self.task).await.expect("the server stops").unwrap().unwrap();
-    }
-}
-
-async fn ask_udp(server: SocketAddr, request: &[u8]) -> Vec<u8> {
-    let local = if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
-    let socket = UdpSocket::bind(local).await.unwrap();
-    // A connected socket takes replies from the address that was asked, and from no other.
-    socket.connect(server).await.unwrap();
-    socket.send(request).await.unwrap();
-    let mut reply = vec![0; 65535];
-    let length = timeout(PATIENCE, socket.recv(&mut reply)).await.expect("a reply over UDP").unwrap();
-    reply.truncate(length);
-    reply
-}
-
-fn framed(request: &[u8]) -> Vec<u8> {
-    [&(request.len() as u16).to_be_bytes()[..], request].concat()
-}
-
-async fn read_tcp(stream: &mut TcpStream) -> Vec<u8> {
-    let length = timeout(PATIENCE, stream.read_u16()).await.expect("a reply over TCP").unwrap();
-    let mut reply = vec![0; length.into()];
-    timeout(PATIENCE, stream.read_exact(&mut reply)).await.expect("a whole reply").unwrap();
-    reply
-}
-
-async fn ask_tcp(server: SocketAddr, request: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(server).await.unwrap();
-    stream.write_all(&framed(request)).await.unwrap();
-    read_tcp(&mut stream).await
-}
+use xcc_dns::{DnsConfig, DnsMetrics, DnsServer, Rcode, Responder, Transport};
 
 /// Whether the server closes the connection, with or without a reset.
 async fn is_closed(stream: &mut TcpStream) -> bool {
     timeout(PATIENCE, stream.read_u8()).await.expect("the server closes").is_err()
 }
 
+/// Messages of every kind that there is a rule for.
+fn all_kinds() -> Vec<Vec<u8>> {
+    let nginx = |record_type| Request::new("nginx.xcc.test", record_type);
+    let mut requests = vec![];
+    for name in [
+        "NGINX.xcc.test",
+        "none.xcc.test",
+        "team.xcc.test",
+        "q.wild.xcc.test",
+        "xcc.test",
+        "example.com",
+        ".",
+    ] {
+        for record_type in
+            [0, A, SOA, TXT, AAAA, OPT, common::DNSKEY, common::HTTPS, 250, 251, 252, common::ANY, 1000]
+        {
+            requests.push(Request::new(name, record_type));
+            requests.push(Request::new(name, record_type).edns(4096));
+        }
+    }
+    requests.extend((1..16).map(|opcode| nginx(A).opcode(opcode)));
+    requests.extend([0, 3, 4, 254, 255].map(|class| nginx(TXT).class(class)));
+    requests.extend(
+        [0x0100, 0x0010, 0x0020, 0x0040, 0x0080, 0x0400, 0x0200, 0x057f].map(|flags| nginx(A).flags(flags)),
+    );
+    requests.push(nginx(A).edns_with(1, 0, &[]));
+    requests.push(nginx(A).edns_with(0, 0x8000, &[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8]));
+    requests.push(nginx(A).edns_with(0, 0, &[0, 10, 0, 9]));
+    let mut octets: Vec<Vec<u8>> = requests.iter().map(Request::octets).collect();
+    let good = nginx(A).edns(1232).octets();
+    octets.extend([header(1, 0, [0; 4]), header(1, 0, [2, 0, 0, 0]), header(1, 0x2800, [0; 4])]);
+    octets.extend([[&good[..], b"x"].concat(), good[..good.len() - 1].to_vec(), good[..20].to_vec()]);
+    octets
+}
+
 #[tokio::test]
 async fn the_same_answer_over_udp_and_tcp_and_ipv4_and_ipv6() {
     let server = start(&["127.0.0.1:0", "[::1]:0"], DnsConfig::default());
     server.responder.publish(zones());
-    for request in [
-        Request::new("nginx.xcc.test", A),
-        Request::new("NGINX.xcc.test", AAAA).edns(1232),
-        Request::new("none.xcc.test", A).edns(4096),
-        Request::new("xcc.test", common::NS),
-        Request::new("example.com", A),
-    ] {
-        let mut replies = vec![];
+    for request in all_kinds() {
         for address in &server.addresses {
-            replies.push(ask_udp(*address, &request.octets()).await);
-            replies.push(ask_tcp(*address, &request.octets()).await);
+            let (udp, tcp) = (ask_udp(*address, &request).await, ask_tcp(*address, &request).await);
+            assert_eq!(Some(udp), reply_over(Transport::Udp, Some(&zones()), &request), "{request:?}");
+            assert_eq!(Some(tcp), reply_over(Transport::Tcp, Some(&zones()), &request), "{request:?}");
         }
-        check_frame(&request, &replies[0]);
-        assert!(replies.iter().all(|reply| reply == &replies[0]));
     }
     server.stop().await;
 }

@@ -149,7 +149,12 @@ impl Client {
         Ok(Connection { sender, host: host.to_owned(), task })
     }
 
-    async fn handshake(&self, address: SocketAddr, host: &str, tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {
+    async fn handshake(
+        &self,
+        address: SocketAddr,
+        host: &str,
+        tls: &Arc<ClientConfig>,
+    ) -> Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::try_from(host.to_owned())?;
@@ -203,7 +208,9 @@ impl Client {
 fn refusal(error: anyhow::Error) -> Result<Refusal> {
     use std::io::ErrorKind;
     match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
-        Some(ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Ok(Refusal::Closed),
+        Some(ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+            Ok(Refusal::Closed)
+        }
         Some(ErrorKind::ConnectionRefused) => Ok(Refusal::NotListening),
         Some(ErrorKind::InvalidData) => Ok(Refusal::Served),
         _ => Err(error),
@@ -289,7 +296,8 @@ impl LongStream {
                     timeout(LIMIT, frame).await.context("the long connection went silent")?
                 }
             };
-            let frame = frame.context("the long connection was ended")?.context("the long connection was cut")?;
+            let frame =
+                frame.context("the long connection was ended")?.context("the long connection was cut")?;
             self.pieces += u64::from(frame.is_data());
         }
         Ok(self.pieces)

@@ -24,7 +24,13 @@ impl Envoy {
     ///
     /// # Errors
     /// When the version cannot be installed, or the program not be started.
-    pub fn spawn(version: &str, name: &str, bootstrap: &str, admin: SocketAddr, folder: &Path) -> Result<Self> {
+    pub fn spawn(
+        version: &str,
+        name: &str,
+        bootstrap: &str,
+        admin: SocketAddr,
+        folder: &Path,
+    ) -> Result<Self> {
         let config = folder.join(format!("{name}.bootstrap.yaml"));
         std::fs::write(&config, bootstrap).with_context(|| format!("cannot write {}", config.display()))?;
         let arguments = [
@@ -130,12 +136,11 @@ impl Envoy {
     /// # Errors
     /// Names the counters that are not 0.
     pub async fn check_clean(&self) -> Result<()> {
-        let bad: Vec<_> = self
-            .stats("update_rejected|init_fetch_timeout|update_failure_from_config|listener_create_failure")
-            .await?
-            .into_iter()
-            .filter(|(_name, value)| *value != 0)
-            .collect();
+        let statistics = self.stats("update_rejected|init_fetch_timeout|listener_create_failure").await?;
+        for name in ["cluster_manager.cds.update_rejected", "listener_manager.lds.update_rejected"] {
+            ensure!(statistics.iter().any(|(is, _value)| is == name), "envoy does not count {name}");
+        }
+        let bad: Vec<_> = statistics.into_iter().filter(|(_name, value)| *value != 0).collect();
         ensure!(bad.is_empty(), "envoy was sent what it could not use: {bad:?}");
         Ok(())
     }

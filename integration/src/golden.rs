@@ -83,7 +83,11 @@ impl Case {
             serde_saphyr::from_str(document).with_context(|| format!("the output is not YAML: {errors}"))?;
         let is_clean = document["diagnostics"].as_array().is_some_and(Vec::is_empty);
         let expected = if is_clean { EXIT_CLEAN } else { EXIT_DIAGNOSTICS };
-        ensure!(output.status.code() == Some(expected), "exit status {}, not {expected}: {errors}", output.status);
+        ensure!(
+            output.status.code() == Some(expected),
+            "exit status {}, not {expected}: {errors}",
+            output.status
+        );
         Ok(document)
     }
 
@@ -142,7 +146,8 @@ impl Case {
         let files = entries(&self.folder.join("out"))?;
         let is_section = |path: &PathBuf| {
             let section = path.file_stem().unwrap_or_default().to_string_lossy();
-            path.extension().is_some_and(|extension| extension == "yaml") && SECTIONS.contains(&section.as_ref())
+            path.extension().is_some_and(|extension| extension == "yaml")
+                && SECTIONS.contains(&section.as_ref())
         };
         Ok(files.into_iter().filter(|path| !is_section(path)).collect())
     }
@@ -150,7 +155,9 @@ impl Case {
 
 fn yaml(value: &Value) -> Result<String> {
     ensure!(!value.is_null(), "null");
-    let mut text = serde_saphyr::to_string(value)?;
+    // A value on a line of its own: folded texts make differences hard to read.
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    let mut text = serde_saphyr::to_string_with_options(value, options)?;
     if !text.ends_with('\n') {
         text.push('\n');
     }

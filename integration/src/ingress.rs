@@ -53,7 +53,8 @@ fn bootstrap(name: &str, nodes: &[IpAddr], port: u16, routes: &[SniRoute], admin
     })
 }
 
-const TLS_INSPECTOR: &str = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
+const TLS_INSPECTOR: &str =
+    "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
 const TCP_PROXY: &str = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
 
 fn filter_chain((server_name, _service): &SniRoute) -> Value {

@@ -45,7 +45,8 @@ impl Origin {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn start(remote: &str, address: Ipv4Addr, tls: Arc<ServerConfig>) -> Result<Self> {
-        let listener = TcpListener::bind((address, 0)).await.with_context(|| format!("cannot bind {address}"))?;
+        let listener =
+            TcpListener::bind((address, 0)).await.with_context(|| format!("cannot bind {address}"))?;
         let address = listener.local_addr()?;
         let task = tokio::spawn(accept(listener, TlsAcceptor::from(tls), remote.into()));
         Ok(Self { address, task })
@@ -93,13 +94,19 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, remote: Arc<str>) {
     let io = TokioIo::new(stream);
     // How a connection ended is the client's business too.
     if is_http2 {
-        let _ended = hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await;
+        let _ended = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(io, service)
+            .await;
     } else {
         let _ended = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
     }
 }
 
-fn answer(request: &Request<Incoming>, remote: &str, server_name: &str) -> Response<BoxBody<Bytes, Infallible>> {
+fn answer(
+    request: &Request<Incoming>,
+    remote: &str,
+    server_name: &str,
+) -> Response<BoxBody<Bytes, Infallible>> {
     let path = request.uri().path();
     let body = if path == STREAM_PATH {
         endless_body()

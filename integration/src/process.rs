@@ -37,7 +37,9 @@ impl Process {
         let mut command = Command::new(launcher());
         command.args(launcher_arguments()).arg(program).args(arguments);
         // A developer's own settings of xcc must not decide what a test sees.
-        for (name, _value) in std::env::vars_os().filter(|(name, _value)| name.as_encoded_bytes().starts_with(b"XCC_")) {
+        for (name, _value) in
+            std::env::vars_os().filter(|(name, _value)| name.as_encoded_bytes().starts_with(b"XCC_"))
+        {
             command.env_remove(name);
         }
         let child = command
@@ -87,7 +89,8 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        kill_process(Pid::from_child(&self.child), signal).with_context(|| format!("cannot signal {}", self.name))
+        kill_process(Pid::from_child(&self.child), signal)
+            .with_context(|| format!("cannot signal {}", self.name))
     }
 
     /// Asks the program to end with SIGTERM and waits for it.

@@ -54,7 +54,8 @@ pub fn dig() -> Result<PathBuf> {
 /// Runs one of the installers. They do nothing when the tool is there, and lock against each other.
 fn install(script: &str, arguments: &[&str]) -> Result<()> {
     let path = root().join("integration/tools").join(script);
-    let output = Command::new(&path).args(arguments).output().with_context(|| format!("{}", path.display()))?;
+    let output =
+        Command::new(&path).args(arguments).output().with_context(|| format!("{}", path.display()))?;
     ensure!(
         output.status.success(),
         "{script} {} failed: {}",
@@ -80,8 +81,9 @@ fn find_xcc() -> Result<PathBuf> {
         return Ok(PathBuf::from(binary));
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // With --workspace the features are those that the tests were built with: nothing is compiled a second time.
     let output = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "xcc", "--bin", "xcc", "--message-format=json-render-diagnostics"])
+        .args(["build", "--quiet", "--workspace", "--bin", "xcc", "--message-format=json-render-diagnostics"])
         .current_dir(root())
         .output()
         .context("cargo build")?;

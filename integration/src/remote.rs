@@ -70,7 +70,8 @@ impl Remote {
             &logs,
         )?;
         let remote = Self { name: name.to_owned(), directory, addresses, ingress, _services: services };
-        remote.apply("remote-cluster.yaml", &manifests::remote_cluster(name, remote.addresses.ingress_port))?;
+        remote
+            .apply("remote-cluster.yaml", &manifests::remote_cluster(name, remote.addresses.ingress_port))?;
         for (index, address) in remote.addresses.nodes.iter().enumerate() {
             remote.set_node(index, *address, true)?;
         }

@@ -51,7 +51,8 @@ impl Resolver {
     pub async fn query(&self, name: &str, record_type: RecordType) -> Result<Message> {
         let question = self.question(name, record_type)?;
         let bytes = question.to_vec()?;
-        let local: SocketAddr = if self.server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+        let local: SocketAddr =
+            if self.server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
         let socket = UdpSocket::bind(local).await?;
         socket.connect(self.server).await?;
         let mut buffer = vec![0; usize::from(u16::MAX)];

@@ -151,7 +151,9 @@ impl World {
 
         let gateway_address = IpAddr::V4(loopback.address(place::GATEWAY));
         let settings = Settings {
-            remotes: [&east, &west].map(|remote| (remote.name().to_owned(), remote.directory().to_owned())).into(),
+            remotes: [&east, &west]
+                .map(|remote| (remote.name().to_owned(), remote.directory().to_owned()))
+                .into(),
             gateway_addresses: vec![gateway_address],
             gateway_bind: gateway_address,
             xds: loopback.socket(place::XCC, place::XDS_PORT)?,
@@ -187,7 +189,8 @@ impl World {
     pub async fn another_gateway(&self, node_id: &str) -> Result<Envoy> {
         let admin = self.loopback.socket(place::GATEWAY, place::ENVOY_ADMIN_PORT)?;
         let bootstrap = self.xcc.bootstrap(node_id, admin)?;
-        let mut gateway = Envoy::spawn(&self.envoy, node_id, &bootstrap, admin, &self.scratch.folder("logs")?)?;
+        let mut gateway =
+            Envoy::spawn(&self.envoy, node_id, &bootstrap, admin, &self.scratch.folder("logs")?)?;
         gateway.wait_live().await?;
         Ok(gateway)
     }

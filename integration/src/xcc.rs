@@ -187,7 +187,9 @@ impl Xcc {
 pub fn run(arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>) -> Result<Output> {
     let mut command = Command::new(project::xcc()?);
     command.args(arguments);
-    for (name, _value) in std::env::vars_os().filter(|(name, _value)| name.as_encoded_bytes().starts_with(b"XCC_")) {
+    for (name, _value) in
+        std::env::vars_os().filter(|(name, _value)| name.as_encoded_bytes().starts_with(b"XCC_"))
+    {
         command.env_remove(name);
     }
     command.output().context("cannot start xcc")

@@ -154,8 +154,11 @@ async fn a_certificate_that_is_none_is_named() {
 async fn an_unreadable_file_in_service_is_a_diagnostic() {
     let bench = bench();
     let directory = &bench.settings.remotes[0].1;
-    std::fs::write(directory.join("good.yaml"), manifests::HttpProxy::exported("good", "good.xcc.test").manifest())
-        .unwrap();
+    std::fs::write(
+        directory.join("good.yaml"),
+        manifests::HttpProxy::exported("good", "good.xcc.test").manifest(),
+    )
+    .unwrap();
     // Root may read a file whatever its mode is; what is no text nobody can.
     std::fs::write(directory.join("bad.yaml"), [0xff, 0xfe, 0x00, 0x80]).unwrap();
     let mut xcc = xcc::Xcc::spawn(bench.settings.clone(), bench.scratch.path()).unwrap();

@@ -12,7 +12,12 @@ use xcc_integration::{envoy, manifests};
 /// Runs a check on every case and fails with all that went wrong.
 fn for_each_case(mut check: impl FnMut(&Case) -> Result<()>) {
     let cases = golden::cases().unwrap();
-    assert!(cases.len() > 10, "where are the cases? only {} in {}", cases.len(), golden::testdata().display());
+    assert!(
+        cases.len() > 10,
+        "where are the cases? only {} in {}",
+        cases.len(),
+        golden::testdata().display()
+    );
     let failures: Vec<String> = cases
         .iter()
         .filter_map(|case| check(case).err().map(|error| format!("{}: {error:#}", case.name())))
@@ -76,7 +81,9 @@ fn a_thousand_hostnames_are_in_order_and_small() {
     std::fs::write(&file, text).unwrap();
     let mut source = std::ffi::OsString::from("east=");
     source.push(&file);
-    let run = || xcc_integration::xcc::run([&"translate".into(), &"-f".into(), &source, &"-o".into(), &"json".into()]);
+    let run = || {
+        xcc_integration::xcc::run([&"translate".into(), &"-f".into(), &source, &"-o".into(), &"json".into()])
+    };
     let (first, second) = (run().unwrap(), run().unwrap());
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
     assert_eq!(first.stdout, second.stdout, "two processes give different bytes");

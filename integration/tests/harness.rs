@@ -20,7 +20,9 @@ async fn remote(loopback: &Loopback, authority: &Authority, scratch: &Scratch) -
         ingress_admin: loopback.socket(1, 9901).unwrap(),
     };
     let mut remote =
-        Remote::start("east", addresses, &["nginx.xcc.test", "*.team.xcc.test"], authority, scratch).await.unwrap();
+        Remote::start("east", addresses, &["nginx.xcc.test", "*.team.xcc.test"], authority, scratch)
+            .await
+            .unwrap();
     remote.wait_live().await.unwrap();
     remote
 }

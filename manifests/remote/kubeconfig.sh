@@ -33,7 +33,7 @@ token_field() {
     kubectl --namespace "$namespace" get secret "$token_secret" --output "jsonpath={.data.$1}"
 }
 
-name= server=
+name='' server=''
 while [ $# -gt 0 ]; do
     case $1 in
     --server)
@@ -69,7 +69,7 @@ https://*) ;;
 esac
 
 # The token is filled in shortly after the Secret is made.
-token= tries=0
+token='' tries=0
 while [ -z "$token" ]; do
     token=$(token_field token) || fail "no Secret $namespace/$token_secret; run kubectl apply -k manifests/remote first"
     [ -n "$token" ] || {

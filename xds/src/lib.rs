@@ -82,7 +82,7 @@ pub use server::{ServeError, XdsServer};
 pub use snapshot::{
     NAME_BYTES_MAX, RESOURCE_BYTES_MAX, RESOURCES_MAX, Snapshot, SnapshotBuilder, SnapshotError,
 };
-pub use status::{NACK_MESSAGE_BYTES_MAX, NACK_RESOURCES_MAX, Nack, TypeStatus};
+pub use status::{NACK_MESSAGE_BYTES_MAX, NACK_RESOURCES_MAX, Nack, Parked, TypeStatus};
 pub use store::SnapshotStore;
 pub use type_url::TypeUrl;
 pub use version::ResourceVersion;

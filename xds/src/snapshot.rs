@@ -309,6 +309,14 @@ impl SnapshotBuilder {
         self
     }
 
+    /// Takes a forced version of the type back: it is a hash over its resources again.
+    pub fn without_type_version(&mut self, type_url: &TypeUrl) -> &mut Self {
+        if let Some(typed) = self.types.get_mut(type_url) {
+            typed.label = None;
+        }
+        self
+    }
+
     /// Makes the snapshot and leaves the builder empty.
     ///
     /// # Errors

@@ -28,14 +28,24 @@ pub struct TypeStatus {
     pub nacks: u64,
     /// The last NACK, kept after it has been overcome.
     pub last_nack: Option<Nack>,
-    /// The resources that the client refused and that are still current: not sent again until they change.
-    pub parked: BTreeMap<Arc<str>, ResourceVersion>,
+    /// The resources that the client refused and that are still current: not sent again until they change. While it is
+    /// unknown which resource of a refused response is to blame, none of them is here yet.
+    pub parked: BTreeMap<Arc<str>, Parked>,
     /// How many responses were sent.
     pub responses: u64,
     /// How many resources were in them.
     pub resources_sent: u64,
     /// How many names of removed resources were in them.
     pub removals_sent: u64,
+}
+
+/// A resource that a client refused.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Parked {
+    /// The version that it refused.
+    pub version: ResourceVersion,
+    /// The client's error text, cut at [`NACK_MESSAGE_BYTES_MAX`].
+    pub message: Arc<str>,
 }
 
 /// A response that a client refused.

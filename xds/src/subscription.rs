@@ -13,7 +13,7 @@ use crate::{
     resource::Resource,
     response::Variant,
     snapshot::{Changed, ResourceMap, Snapshot},
-    status::{NACK_MESSAGE_BYTES_MAX, NACK_RESOURCES_MAX, Nack, TypeStatus},
+    status::{NACK_MESSAGE_BYTES_MAX, NACK_RESOURCES_MAX, Nack, Parked, TypeStatus},
     type_url::TypeUrl,
     version::ResourceVersion,
     wire::ErrorDetail,
@@ -21,8 +21,10 @@ use crate::{
 
 mod request;
 mod respond;
+mod suspects;
 
 pub(crate) use respond::View;
+use suspects::Suspects;
 
 /// How many refused versions of one resource, and of one whole type in SotW, are remembered.
 const REFUSED_VERSIONS_MAX: usize = 4;
@@ -67,6 +69,8 @@ struct Outstanding {
     nonce: String,
     version: ResourceVersion,
     resources: Arc<Vec<Arc<Resource>>>,
+    /// SotW for Cluster and Listener: what the client holds once it ACKs this.
+    whole: Option<ResourceMap>,
     /// The generation that the client holds completely once it ACKs this.
     completes: Option<u64>,
 }
@@ -95,8 +99,13 @@ pub(crate) struct Subscription {
     /// Removals held back until their referrers are gone, with the generation that removed them.
     removals: BTreeMap<Arc<str>, u64>,
     outstanding: Option<Outstanding>,
+    /// SotW for Cluster and Listener: what the client surely holds, as it ACKed it. None if it holds what an earlier
+    /// stream sent: then nothing is known to go back to.
+    taken: Option<ResourceMap>,
+    /// What was refused in company and is being tried again in smaller parts.
+    suspects: Suspects,
     parked_version: Option<ResourceVersion>,
-    refused: BTreeMap<Arc<str>, Vec<ResourceVersion>>,
+    refused: BTreeMap<Arc<str>, Vec<Parked>>,
     refused_versions: Vec<ResourceVersion>,
     waiting: Option<Waiting>,
     changed_generation: u64,
@@ -123,6 +132,8 @@ impl Subscription {
             claimed: None,
             removals: BTreeMap::new(),
             outstanding: None,
+            taken: None,
+            suspects: Suspects::default(),
             parked_version: None,
             refused: BTreeMap::new(),
             refused_versions: Vec::new(),
@@ -149,7 +160,11 @@ impl Subscription {
 
     /// Whether something waits for the client or for us.
     pub(crate) fn is_pending(&self) -> bool {
-        self.outstanding.is_some() || !self.due.is_empty() || self.due_all.is_some() || self.reply_due
+        self.outstanding.is_some()
+            || !self.due.is_empty()
+            || self.due_all.is_some()
+            || self.reply_due
+            || !self.suspects.is_empty()
     }
 
     /// What keeps back what is due.
@@ -238,6 +253,10 @@ impl Subscription {
             return Acknowledged::Nack;
         }
         self.status.acks += 1;
+        self.suspects.end_if_empty();
+        if outstanding.whole.is_some() {
+            self.taken = outstanding.whole;
+        }
         if let Some(generation) = outstanding.completes
             && !self.is_refused()
             && self.removals.is_empty()
@@ -248,29 +267,63 @@ impl Subscription {
         Acknowledged::Ack
     }
 
-    /// A refused version is never sent again on this stream; the next different one is.
+    /// A refused version of a resource is never sent again on this stream; the next different one is. Where several may be
+    /// to blame, they are tried apart.
     fn park(&mut self, outstanding: &Outstanding, error: &ErrorDetail, now: SystemTime) {
-        let suspects = suspects(&outstanding.resources, &error.message);
-        if self.is_whole_state() {
-            self.parked_version = Some(outstanding.version.clone());
-            remember(&mut self.refused_versions, &outstanding.version);
-        } else if let [only] = suspects.as_slice()
-            && (self.refused.len() < REFUSED_NAMES_MAX || self.refused.contains_key(only.name()))
-        {
-            // Only where one resource is to blame: others may have been refused for company they kept.
-            remember(self.refused.entry(Arc::clone(only.name())).or_default(), only.version());
-        }
-        self.status.parked.extend(suspects.iter().map(|r| (Arc::clone(r.name()), r.version().clone())));
-        // The subscription grew within one version, so what was ACKed is no longer all of it.
-        self.status.acked.take_if(|acked| *acked == outstanding.version);
+        let message: Arc<str> = cut(&error.message, NACK_MESSAGE_BYTES_MAX).into();
+        let blamed = self.blamed(outstanding);
+        let named = named(&blamed, &message);
         self.status.nacks += 1;
         self.status.last_nack = Some(Nack {
             version: outstanding.version.clone(),
             nonce: outstanding.nonce.clone(),
-            message: cut(&error.message, NACK_MESSAGE_BYTES_MAX).to_owned(),
+            message: message.to_string(),
             when: now,
-            resources: suspects.iter().take(NACK_RESOURCES_MAX).map(|r| Arc::clone(r.name())).collect(),
+            resources: match named.len() {
+                0 => blamed.iter().take(NACK_RESOURCES_MAX).map(|r| Arc::clone(r.name())).collect(),
+                _ => named.iter().take(NACK_RESOURCES_MAX).cloned().collect(),
+            },
         });
+        // The subscription grew within one version, so what was ACKed is no longer all of it.
+        self.status.acked.take_if(|acked| *acked == outstanding.version);
+        if self.is_whole_state() {
+            remember(&mut self.refused_versions, &outstanding.version);
+            let Some(taken) = self.taken.clone().filter(|_| !blamed.is_empty()) else {
+                self.parked_version = Some(outstanding.version.clone());
+                self.park_all(blamed, &message);
+                return;
+            };
+            // What else was in the response was refused with it, and is sent again with what the client had before.
+            self.held = taken;
+            self.due_all = self.due_all.max(Some(Cause::Changed));
+        }
+        let convicted = self.suspects.accuse(blamed, |resource| named.contains(resource.name()));
+        for resource in &convicted {
+            if self.refused.len() < REFUSED_NAMES_MAX || self.refused.contains_key(resource.name()) {
+                let parked = Parked { version: resource.version().clone(), message: Arc::clone(&message) };
+                remember(self.refused.entry(Arc::clone(resource.name())).or_default(), &parked);
+            }
+        }
+        self.park_all(convicted, &message);
+    }
+
+    fn park_all(&mut self, resources: Vec<Arc<Resource>>, message: &Arc<str>) {
+        self.status.parked.extend(resources.into_iter().map(|resource| {
+            let parked = Parked { version: resource.version().clone(), message: Arc::clone(message) };
+            (Arc::clone(resource.name()), parked)
+        }));
+    }
+
+    /// The resources of a refused response that may be the reason: where it is the whole state, those that the client has
+    /// not taken before.
+    fn blamed(&self, outstanding: &Outstanding) -> Vec<Arc<Resource>> {
+        let resources = outstanding.resources.iter();
+        match &self.taken {
+            Some(taken) if self.is_whole_state() => {
+                resources.filter(|r| taken.get(r.name()) != Some(*r)).cloned().collect()
+            }
+            _ => resources.cloned().collect(),
+        }
     }
 
     fn is_whole_state(&self) -> bool {
@@ -316,23 +369,22 @@ impl Subscription {
     }
 }
 
-fn remember(versions: &mut Vec<ResourceVersion>, version: &ResourceVersion) {
-    if !versions.contains(version) {
-        if versions.len() == REFUSED_VERSIONS_MAX {
-            versions.remove(0);
+fn remember<T: Clone + PartialEq>(refused: &mut Vec<T>, new: &T) {
+    if !refused.contains(new) {
+        if refused.len() == REFUSED_VERSIONS_MAX {
+            refused.remove(0);
         }
-        versions.push(version.clone());
+        refused.push(new.clone());
     }
 }
 
-/// The resources that the text of a NACK names, as Envoy does for Cluster and Listener; all of them if it names none.
-fn suspects(resources: &[Arc<Resource>], message: &str) -> Vec<Arc<Resource>> {
-    let named: Vec<_> = match resources.len() {
-        0 | 1 => Vec::new(),
-        len if len > NACK_SEARCHED_MAX => Vec::new(),
-        _ => resources.iter().filter(|r| mentions(message, r.name())).cloned().collect(),
-    };
-    if named.is_empty() { resources.to_vec() } else { named }
+/// The names of resources that the text of a NACK holds, as Envoy's does for Cluster and Listener.
+fn named(resources: &[Arc<Resource>], message: &str) -> BTreeSet<Arc<str>> {
+    match resources.len() {
+        0 | 1 => BTreeSet::new(),
+        len if len > NACK_SEARCHED_MAX => BTreeSet::new(),
+        _ => resources.iter().map(|r| r.name()).filter(|name| mentions(message, name)).cloned().collect(),
+    }
 }
 
 /// Whether the text holds the name as a word of its own.

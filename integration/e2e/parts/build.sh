@@ -68,4 +68,5 @@ done
 for file in "$contour"/examples/contour/*.yaml; do
     [[ $file == */01-crds.yaml ]] || cp "$file" "$e2e/contour/"
 done
+cp "$root/integration/e2e/manifests/contour/kustomization.yaml" "$e2e/contour/"
 chmod -R u+w "$e2e/crds" "$e2e/contour"

@@ -30,6 +30,6 @@ fi
 probe=xcc-e2e.probe.$$
 ip netns add "$probe" || fail "this kernel or container does not allow network namespaces"
 trap 'ip netns delete "$probe"' EXIT
-ip -n "$probe" link add a type veth peer name b || fail "this kernel has no veth"
+ip -n "$probe" link add name probe0 type veth peer name probe1 || fail "this kernel has no veth"
 ip netns exec "$probe" nft 'add table ip t; add chain ip t c { type nat hook postrouting priority 100; }' ||
     fail "this kernel has no nftables NAT"

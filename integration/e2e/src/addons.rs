@@ -1,7 +1,7 @@
 //! What every cluster runs beside its control plane: CoreDNS, Contour with its Envoys, cert-manager. Applied by the
-//! real kubectl; Contour by the manifests of its own release, unchanged.
+//! real kubectl; Contour by the manifests of its own release.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -33,7 +33,7 @@ pub async fn install(cluster: &Cluster) -> Result<()> {
     for name in ["coredns", "cert-manager", "client"] {
         apply(cluster, &["--filename"], &layout::own(&format!("manifests/{name}.yaml"))).await?;
     }
-    apply(cluster, &["--filename"], &layout::cache().join("contour")).await
+    apply(cluster, &["--kustomize"], &layout::cache().join("contour")).await
 }
 
 /// Waits until all of them are there.
@@ -48,8 +48,8 @@ pub async fn wait(cluster: &Cluster) -> Result<()> {
 }
 
 async fn apply(cluster: &Cluster, flags: &[&str], path: &Path) -> Result<()> {
-    let path: PathBuf = path.to_owned();
     let path = path.display().to_string();
-    let arguments: Vec<&str> = ["apply"].into_iter().chain(flags.iter().copied()).chain([path.as_str()]).collect();
+    let arguments: Vec<&str> =
+        ["apply"].into_iter().chain(flags.iter().copied()).chain([path.as_str()]).collect();
     cluster.kubectl(&arguments).await.map(drop)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{DeleteParams, ListParams};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
 
 use crate::container_exec::{self, Place};
 use crate::control_plane::{ControlPlane, flags, write_private};
@@ -60,13 +61,13 @@ impl Cluster {
         first_number: u8,
         workers: usize,
     ) -> Result<Self> {
-        let network =
-            NodeNetwork::create(&lan, &format!("{name}.{CONTROL_PLANE}"), first_number, 0).await?;
+        let network = NodeNetwork::create(&lan, &format!("{name}.{CONTROL_PLANE}"), first_number, 0).await?;
         let control_plane =
             ControlPlane::start(name, network.namespace().clone(), network.addresses().v4).await?;
         let mirror = Mirror::start(control_plane.client());
         let nodes = BTreeMap::new();
-        let mut cluster = Self { name, control_plane, nodes, lan, mirror, images, first_number, next_index: 1 };
+        let mut cluster =
+            Self { name, control_plane, nodes, lan, mirror, images, first_number, next_index: 1 };
         cluster.run_node(CONTROL_PLANE, network, NodeOptions::control_plane()).await?;
         for number in 1..=workers {
             cluster.add_node(&format!("worker-{number}"), NodeOptions::default()).await?;
@@ -122,8 +123,7 @@ impl Cluster {
 
     async fn run_node(&mut self, name: &str, network: NodeNetwork, options: NodeOptions) -> Result<()> {
         if options.families == AddressFamilies::V6 {
-            // Nobody comes by IPv4 from outside.
-            network.namespace().nft("add table inet v6only\nadd chain inet v6only in { type filter hook prerouting priority -200; }\nadd rule inet v6only in iifname eth0 meta nfproto ipv4 tcp dport { 80, 443, 30000-32767 } ct state new drop\n").await?;
+            network.refuse_v4().await?;
         }
         let proxy = self.start_proxy(name, &network)?;
         let context = NodeContext {
@@ -140,20 +140,16 @@ impl Cluster {
     }
 
     fn start_proxy(&self, node: &str, network: &NodeNetwork) -> Result<Daemon> {
-        let kubeconfig = layout::run().join(self.name).join(format!("kube-proxy.{node}.kubeconfig"));
+        let folder = layout::run().join(self.name);
+        let kubeconfig = folder.join(format!("kube-proxy.{node}.kubeconfig"));
         // kubeadm's own group for it has the role of a node's proxy too.
-        write_private(&kubeconfig, &self.control_plane.kubeconfig("system:kube-proxy", "system:kube-proxy")?)?;
-        let flags = flags(&[
-            ("kubeconfig", &kubeconfig.display().to_string()),
-            ("hostname-override", node),
-            ("proxy-mode", "nftables"),
-            ("cluster-cidr", &format!("{POD_CIDR_V4},{POD_CIDR_V6}")),
-            // These limits are the machine's, not the namespace's.
-            ("conntrack-max-per-core", "0"),
-            ("conntrack-tcp-timeout-established", "0s"),
-            ("conntrack-tcp-timeout-close-wait", "0s"),
-            ("nftables-min-sync-period", "50ms"),
-        ]);
+        write_private(
+            &kubeconfig,
+            &self.control_plane.kubeconfig("system:kube-proxy", "system:kube-proxy")?,
+        )?;
+        let configuration = folder.join(format!("kube-proxy.{node}.json"));
+        write_private(&configuration, &proxy_configuration(&kubeconfig, node).to_string())?;
+        let flags = flags(&[("config", &configuration.display().to_string())]);
         let binary = layout::binary("kubernetes")?.display().to_string();
         let argv = [binary, "kube-proxy".to_owned()].into_iter().chain(flags);
         let log = layout::logs().join(self.name).join(format!("kube-proxy.{node}.log"));
@@ -202,7 +198,8 @@ impl Cluster {
     pub async fn wait_ready(&self, name: &str, ready: bool) -> Result<()> {
         let api: Api<Node> = Api::all(self.client().clone());
         let what = format!("the node {name} is {}", if ready { "ready" } else { "not ready" });
-        wait::until(&what, NODE_LIMIT, async || Ok(wait::holds(is_ready(&api.get(name).await?) == ready))).await
+        wait::until(&what, NODE_LIMIT, async || Ok(wait::holds(is_ready(&api.get(name).await?) == ready)))
+            .await
     }
 
     /// Cuts a node from the link, or connects it again.
@@ -227,6 +224,15 @@ impl Cluster {
     /// When it does not come up.
     pub async fn start_api_server(&mut self) -> Result<()> {
         self.control_plane.start_api_server().await
+    }
+
+    /// Fails when one of the cluster's own programs has ended.
+    ///
+    /// # Errors
+    /// Which one, with the end of its log.
+    pub fn check_running(&mut self) -> Result<()> {
+        self.control_plane.check_running()?;
+        self.nodes.values_mut().try_for_each(|node| node.proxy.check_running())
     }
 
     /// Runs the real kubectl with all rights.
@@ -303,6 +309,21 @@ impl Cluster {
     fn node(&self, name: &str) -> Result<&RunningNode> {
         self.nodes.get(name).with_context(|| format!("no node {name} in {}", self.name))
     }
+}
+
+fn proxy_configuration(kubeconfig: &Path, node: &str) -> serde_json::Value {
+    json!({
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "clientConnection": {"kubeconfig": kubeconfig, "qps": 100, "burst": 200},
+        "hostnameOverride": node,
+        "mode": "nftables",
+        "clusterCIDR": format!("{POD_CIDR_V4},{POD_CIDR_V6}"),
+        // These limits are the machine's, not the namespace's.
+        "conntrack": {"maxPerCore": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+        // A second by default, which every change of a Service would wait for.
+        "nftables": {"minSyncPeriod": "50ms"},
+    })
 }
 
 fn is_ready(node: &Node) -> bool {

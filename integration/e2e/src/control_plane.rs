@@ -36,7 +36,7 @@ pub struct ControlPlane {
     authority: Authority,
     forward: Forward,
     api_server: Option<Daemon>,
-    _others: Vec<Daemon>,
+    others: Vec<Daemon>,
     client: Client,
 }
 
@@ -66,7 +66,7 @@ impl ControlPlane {
             authority,
             forward,
             api_server: None,
-            _others: vec![etcd],
+            others: vec![etcd],
             client,
         };
         control_plane.start_api_server().await?;
@@ -100,7 +100,20 @@ impl ControlPlane {
     /// When the certificate cannot be made.
     pub fn kubeconfig(&self, user: &str, group: &str) -> Result<String> {
         let credential = self.authority.client(user, group)?;
-        Ok(self.authority.kubeconfig(&self.cluster, &format!("https://{}", self.address()), user, &credential))
+        Ok(self.authority.kubeconfig(
+            &self.cluster,
+            &format!("https://{}", self.address()),
+            user,
+            &credential,
+        ))
+    }
+
+    /// Fails when one of the four has ended that was not stopped.
+    ///
+    /// # Errors
+    /// Which one, with the end of its log.
+    pub fn check_running(&mut self) -> Result<()> {
+        self.api_server.iter_mut().chain(&mut self.others).try_for_each(Daemon::check_running)
     }
 
     /// Kills the API server (SIGKILL): every connection breaks, etcd and all data stay.
@@ -126,26 +139,30 @@ impl ControlPlane {
         let mut daemon = start(&self.cluster, &self.namespace, "kube-apiserver", flags)?;
         let what = format!("the API server of {} is ready", self.cluster);
         wait::until(&what, READY_LIMIT, async || {
-            daemon.check_running()?;
+            if let Err(ended) = daemon.check_running() {
+                return Ok(Some(Err(ended)));
+            }
             let request = http::Request::get("/readyz").body(Vec::new())?;
             let response = self.client.send(request.map(kube::client::Body::from)).await?;
-            Ok(wait::holds(response.status() == StatusCode::OK))
+            Ok((response.status() == StatusCode::OK).then_some(Ok(())))
         })
-        .await?;
+        .await??;
         self.api_server = Some(daemon);
         Ok(())
     }
 
     fn start_controllers(&mut self) -> Result<()> {
         // Both have all rights, as the API server's own tests let them have; the default roles are not our subject.
-        for (user, name) in [("system:kube-controller-manager", "controllers"), ("system:kube-scheduler", "scheduler")] {
+        for (user, name) in
+            [("system:kube-controller-manager", "controllers"), ("system:kube-scheduler", "scheduler")]
+        {
             let kubeconfig = self.kubeconfig(user, "system:masters")?;
             write_private(&self.folder.join(format!("{name}.kubeconfig")), &kubeconfig)?;
         }
         let (cluster, namespace) = (&self.cluster, &self.namespace);
         let controllers = controller_manager_flags(&self.folder);
-        self._others.push(start(cluster, namespace, "kube-controller-manager", controllers)?);
-        self._others.push(start(cluster, namespace, "kube-scheduler", scheduler_flags(&self.folder))?);
+        self.others.push(start(cluster, namespace, "kube-controller-manager", controllers)?);
+        self.others.push(start(cluster, namespace, "kube-scheduler", scheduler_flags(&self.folder))?);
         Ok(())
     }
 }
@@ -179,16 +196,28 @@ pub fn write_private(path: &Path, text: &str) -> Result<()> {
 }
 
 fn write_keys(authority: &Authority, folder: &Path, address: Ipv4Addr) -> Result<()> {
-    let names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+    let names = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ];
     let mut names: Vec<String> = names.map(str::to_owned).to_vec();
-    names.extend(["localhost".to_owned(), "127.0.0.1".to_owned(), API_SERVICE.to_string(), address.to_string()]);
+    names.extend([
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        API_SERVICE.to_string(),
+        address.to_string(),
+    ]);
     let server = authority.server("kube-apiserver", names)?;
+    let tokens = pki::signing_key()?;
     let files = [
         ("ca.crt", authority.certificate()),
         ("ca.key", authority.key()),
         ("apiserver.crt", &server.certificate),
         ("apiserver.key", &server.key),
-        ("sa.key", &pki::signing_key()?),
+        ("sa.key", &tokens.private),
+        ("sa.pub", &tokens.public),
     ];
     files.into_iter().try_for_each(|(name, text)| write_private(&folder.join(name), text))
 }
@@ -222,7 +251,7 @@ fn api_server_flags(folder: &Path, address: Ipv4Addr) -> Vec<String> {
         ("service-cluster-ip-range", SERVICE_CIDRS),
         ("authorization-mode", "Node,RBAC"),
         ("service-account-issuer", "https://kubernetes.default.svc.cluster.local"),
-        ("service-account-key-file", &file("sa.key")),
+        ("service-account-key-file", &file("sa.pub")),
         ("service-account-signing-key-file", &file("sa.key")),
         ("allow-privileged", "true"),
         ("profiling", "false"),

@@ -60,7 +60,7 @@ async fn accept(listener: TcpListener, namespace: Namespace, target: SocketAddr)
         tokio::spawn(async move {
             // With nobody there (the API server was stopped) the client sees its connection close.
             if let Err(error) = carry(stream, &namespace, target).await {
-                tracing::debug!(%target, %error, "a forwarded connection ended");
+                tracing::debug!(%target, error = format!("{error:#}"), "a forwarded connection ended");
             }
             drop(place);
         });

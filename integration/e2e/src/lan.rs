@@ -27,7 +27,8 @@ pub fn node_addresses(number: u8) -> (Ipv4Addr, Ipv6Addr) {
 }
 
 /// What the nodes' upstream resolver answers: no such name, as the internet would for names that only xcc knows.
-const COREFILE: &str = ".:53 {\n    bind 172.30.0.1 fd00:30::1\n    template ANY ANY {\n        rcode NXDOMAIN\n    }\n}\n";
+const COREFILE: &str =
+    ".:53 {\n    bind 172.30.0.1 fd00:30::1\n    template ANY ANY {\n        rcode NXDOMAIN\n    }\n}\n";
 
 /// Forwarding, so that what goes nowhere is told so at once (an ICMP error from the unreachable route).
 const SYSCTLS: [(&str, &str); 4] = [
@@ -58,14 +59,15 @@ impl Lan {
                  addr add {ROUTER_V4}/{V4_LENGTH} dev br0\n\
                  addr add {ROUTER_V6}/{V6_LENGTH} dev br0 nodad\n\
                  route add unreachable default\n\
-                 -6 route add unreachable default metric 1"
+                 route add unreachable ::/0"
             ))
             .await?;
         let corefile = layout::run().join("lan.Corefile");
         std::fs::write(&corefile, COREFILE)?;
         let binary = layout::binary("coredns")?;
         let argv = [binary.as_os_str(), "-conf".as_ref(), corefile.as_os_str()];
-        let resolver = Daemon::start("the link's resolver", &namespace, argv, &layout::logs().join("lan-resolver.log"))?;
+        let resolver =
+            Daemon::start("the link's resolver", &namespace, argv, &layout::logs().join("lan-resolver.log"))?;
         Ok(Self { namespace, _resolver: resolver })
     }
 

@@ -42,7 +42,11 @@ pub fn envoy() -> Result<PathBuf> {
         return Ok(PathBuf::from(path));
     }
     let path = root().join(".cache/envoy").join(ENVOY_VERSION).join("envoy");
-    ensure!(path.exists(), "{} is missing: run integration/tools/install-envoy.sh {ENVOY_VERSION}", path.display());
+    ensure!(
+        path.exists(),
+        "{} is missing: run integration/tools/install-envoy.sh {ENVOY_VERSION}",
+        path.display()
+    );
     Ok(path)
 }
 
@@ -59,7 +63,9 @@ pub fn xcc() -> Result<PathBuf> {
         .into_iter()
         .filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)))
         .max_by_key(|(modified, _path)| *modified);
-    newest.map(|(_modified, path)| path).ok_or_else(|| anyhow::anyhow!("xcc is not built: run cargo build -p xcc"))
+    newest
+        .map(|(_modified, path)| path)
+        .ok_or_else(|| anyhow::anyhow!("xcc is not built: run cargo build -p xcc"))
 }
 
 /// The files of the run that is up: pods' volumes, keys, sockets. Removed with it.

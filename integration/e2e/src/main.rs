@@ -1,15 +1,18 @@
 //! `xcc-e2e`: two real Kubernetes clusters on this machine, up, down, or for the length of a journey.
 
 use std::io::Write as _;
+use std::panic::AssertUnwindSafe;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use futures_util::FutureExt as _;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use xcc_e2e::container_exec::{self, Place};
 use xcc_e2e::kubelet::images::Images;
+use xcc_e2e::lock::Lock;
 use xcc_e2e::progress::Progress;
 use xcc_e2e::sweep::CLUSTERS;
 use xcc_e2e::world::World;
@@ -59,7 +62,8 @@ enum Command {
 #[tokio::main]
 #[expect(clippy::print_stderr, reason = "a command says why it failed")]
 async fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_unset| "warn".into());
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_unset| "warn,kube_client=off".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let done = match Arguments::parse().command {
         Command::Up => up().await,
@@ -67,8 +71,16 @@ async fn main() -> ExitCode {
         Command::Run => run().await,
         Command::Hold => hold().await,
         Command::Exec { cluster, namespace, pod, container, argv } => {
-            return exec(&Place { cluster: &cluster, namespace: &namespace, pod: &pod, container: container.as_deref() }, &argv)
-                .await;
+            return exec(
+                &Place {
+                    cluster: &cluster,
+                    namespace: &namespace,
+                    pod: &pod,
+                    container: container.as_deref(),
+                },
+                &argv,
+            )
+            .await;
         }
     };
     match done {
@@ -84,30 +96,34 @@ async fn main() -> ExitCode {
 async fn run() -> Result<()> {
     let progress = Progress::new();
     parts::provide().await?;
+    let xcc = layout::xcc()?;
     progress.say("all parts are there");
-    let walk = tokio::spawn(async move {
-        let mut world = World::up(progress, Images::new(None)).await?;
-        let walked = journey::walk(&mut world, progress).await;
+    let walk = async {
+        let mut world = World::up(progress, Images::new(Some(xcc))).await?;
+        let walked = async {
+            journey::walk(&mut world, progress).await?;
+            journey::walk_xcc(&world, progress).await
+        };
+        let walked = walked.await;
         if walked.is_err() {
             world.keep_evidence().await;
         }
         world.down().await?;
         walked
-    });
-    let abort = walk.abort_handle();
-    let walked = tokio::select! {
-        walked = walk => walked.context("the journey panicked").and_then(|walked| walked),
-        () = told_to_end() => {
-            abort.abort();
-            Err(anyhow::anyhow!("interrupted"))
-        }
     };
-    sweep::sweep().await?;
+    let walked = tokio::select! {
+        walked = AssertUnwindSafe(walk).catch_unwind() => {
+            walked.unwrap_or_else(|_panic| Err(anyhow::anyhow!("the journey panicked")))
+        }
+        () = told_to_end() => Err(anyhow::anyhow!("interrupted")),
+    };
+    let swept = sweep::sweep().await;
     match &walked {
         Ok(()) => progress.say("every step held; nothing is left of it"),
         Err(_error) => progress.say(format!("logs are in {}", layout::logs().display())),
     }
-    walked
+    walked?;
+    swept.map(drop)
 }
 
 /// Starts the holder and shows what it says until both clusters are up.
@@ -164,16 +180,16 @@ async fn hold() -> Result<()> {
     let progress = Progress::new();
     let up = tokio::select! {
         up = World::up(progress, Images::new(None)) => up,
-        () = told_to_end() => bail!("interrupted"),
+        () = told_to_end() => Err(anyhow::anyhow!("interrupted")),
     };
     let world = match up {
         Ok(world) => world,
         Err(error) => {
-            sweep::sweep().await?;
+            // What the sweep has to say is worth less than why it is needed.
+            let _swept = sweep::sweep().await;
             return Err(error);
         }
     };
-    std::fs::write(holder_file(), std::process::id().to_string())?;
     std::fs::write(ready_file(), "")?;
     progress.say("both clusters are up");
     told_to_end().await;
@@ -184,16 +200,12 @@ fn ready_file() -> std::path::PathBuf {
     layout::run().join("ready")
 }
 
-fn holder_file() -> std::path::PathBuf {
-    layout::run().join("holder.pid")
-}
-
-/// Ends the holder by its id, then removes what is there of it.
+/// Ends the run that is up by its process id, then removes what is there of it.
 async fn down() -> Result<()> {
-    if let Some(pid) = holder() {
+    if let Some(pid) = Lock::holder() {
         process::signal(pid, Signal::TERM);
-        let ended = wait::until("the holder has ended", END_LIMIT, async || Ok(wait::holds(holder().is_none()))).await;
-        if ended.is_err() {
+        let ended = async || Ok(wait::holds(Lock::holder().is_none()));
+        if wait::until("the run has ended", END_LIMIT, ended).await.is_err() {
             process::signal(pid, Signal::KILL);
         }
     }
@@ -201,14 +213,6 @@ async fn down() -> Result<()> {
     sweep::remove(&layout::logs());
     sweep::remove(&layout::cache().join("up.log"));
     Ok(())
-}
-
-/// The holder's process id, if it is one: the number may be another program's by now.
-fn holder() -> Option<u32> {
-    let pid = std::fs::read_to_string(holder_file()).ok()?.trim().parse().ok()?;
-    let theirs = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    (theirs.file_name() == std::env::current_exe().ok()?.file_name() && command.ends_with(b"\0hold\0")).then_some(pid)
 }
 
 /// Runs a command in a container, with this program's own input and output.
@@ -230,7 +234,8 @@ async fn exec(place: &Place<'_>, argv: &[String]) -> ExitCode {
 
 /// Waits for SIGINT or SIGTERM.
 async fn told_to_end() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         // Without handlers the signals end the program, and the next run sweeps.
         return std::future::pending().await;

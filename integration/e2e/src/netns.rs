@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -117,36 +118,45 @@ impl Namespace {
         TcpStream::from_std(stream).context("cannot use a socket")
     }
 
-    /// The processes inside.
-    pub fn pids(&self) -> Vec<u32> {
-        use std::os::unix::fs::MetadataExt as _;
-        let Ok(own) = std::fs::metadata(self.path()) else { return Vec::new() };
-        let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-        let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        ids.filter(|pid: &u32| {
-            std::fs::metadata(format!("/proc/{pid}/ns/net"))
-                .is_ok_and(|theirs| (theirs.dev(), theirs.ino()) == (own.dev(), own.ino()))
-        })
-        .collect()
-    }
-
     /// Kills what runs inside, by its ids, and removes the namespace.
     ///
     /// # Errors
     /// When it cannot be removed.
     pub async fn delete(&self) -> Result<()> {
-        for _round in 0..KILL_ROUNDS {
-            let pids = self.pids();
-            if pids.is_empty() {
-                break;
-            }
-            for pid in pids {
-                process::signal(pid, Signal::KILL);
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        process::run(["ip", "netns", "delete", &self.name]).await.map(drop)
+        let inode = inode(&self.path());
+        kill_all(inode).await;
+        let deleted = process::run(["ip", "netns", "delete", &self.name]).await;
+        // What entered in between would be found by nobody from now on.
+        kill_all(inode).await;
+        if self.path().exists() { deleted.map(drop) } else { Ok(()) }
     }
+}
+
+/// What tells a namespace from others, whether it has a name or not.
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+async fn kill_all(namespace: Option<(u64, u64)>) {
+    if namespace.is_none() {
+        return;
+    }
+    for _round in 0..KILL_ROUNDS {
+        let inside = pids(namespace);
+        if inside.is_empty() {
+            return;
+        }
+        inside.into_iter().for_each(|pid| process::signal(pid, Signal::KILL));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The processes in a network namespace.
+fn pids(namespace: Option<(u64, u64)>) -> Vec<u32> {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    ids.filter(|pid: &u32| inode(Path::new(&format!("/proc/{pid}/ns/net"))) == namespace).collect()
 }
 
 fn enter_namespace(path: &Path) -> Result<()> {

@@ -75,6 +75,15 @@ table inet e2e {
 }
 ";
 
+const REFUSE_V4_RULES: &str = "\
+table ip refuse {
+  chain prerouting {
+    type filter hook prerouting priority mangle;
+    iifname eth0 tcp dport { 80, 443, 30000-32767 } fib daddr type local ct state new drop
+  }
+}
+";
+
 /// The two addresses of a node or a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
@@ -140,7 +149,7 @@ impl NodeNetwork {
                  addr add {v6}/{} dev eth0 nodad\n\
                  link set eth0 up\n\
                  route add default via {}\n\
-                 -6 route add default via {}",
+                 route add ::/0 via {}",
                 lan::V4_LENGTH,
                 lan::V6_LENGTH,
                 lan::ROUTER_V4,
@@ -172,6 +181,15 @@ impl NodeNetwork {
         [format!("10.244.{}.0/24", self.index), format!("fd00:10:244:{:x}::/64", self.index)]
     }
 
+    /// Drops what comes to the node's public ports by IPv4 from the link: to others it is a node of IPv6 only. (It
+    /// keeps its IPv4 address, so that its own pods reach the API server.)
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn refuse_v4(&self) -> Result<()> {
+        self.namespace.nft(REFUSE_V4_RULES).await
+    }
+
     /// Routes to another node's pods; done in both directions this is the cluster's pod network.
     ///
     /// # Errors
@@ -179,7 +197,7 @@ impl NodeNetwork {
     pub async fn route_to(&self, other: &Self) -> Result<()> {
         let [v4, v6] = other.pod_cidrs();
         let Addresses { v4: via_v4, v6: via_v6 } = other.addresses;
-        self.namespace.ip(&format!("route replace {v4} via {via_v4}\n-6 route replace {v6} via {via_v6}")).await
+        self.namespace.ip(&format!("route replace {v4} via {via_v4}\nroute replace {v6} via {via_v6}")).await
     }
 
     /// Makes a pod's namespace, with a link to this node, and addresses of this node's ranges.
@@ -207,7 +225,7 @@ impl NodeNetwork {
                  addr add {POD_ROUTER_V6}/64 dev pod{number} nodad\n\
                  link set pod{number} up\n\
                  route add {v4}/32 dev pod{number} src {node_v4}\n\
-                 -6 route add {v6}/128 dev pod{number} src {node_v6}",
+                 route add {v6}/128 dev pod{number} src {node_v6}",
                 namespace.name()
             ))
             .await?;
@@ -218,7 +236,7 @@ impl NodeNetwork {
                  link set eth0 up\n\
                  route add {POD_ROUTER_V4} dev eth0\n\
                  route add default via {POD_ROUTER_V4} src {v4}\n\
-                 -6 route add default via {POD_ROUTER_V6} dev eth0 src {v6}"
+                 route add ::/0 via {POD_ROUTER_V6} dev eth0 src {v6}"
             ))
             .await?;
         Ok(PodNetwork { namespace, addresses: Addresses { v4, v6 }, number })

@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use serde_json::json;
 
@@ -104,12 +105,22 @@ impl Authority {
     }
 }
 
-/// Makes the key that a cluster signs its ServiceAccount tokens with, as PEM.
+/// A key that signs, and the one that others check with, as PEM.
+#[derive(Debug, Clone)]
+pub struct SigningKey {
+    /// The private key (PKCS #8).
+    pub private: String,
+    /// The public key.
+    pub public: String,
+}
+
+/// Makes the key that a cluster signs its ServiceAccount tokens with.
 ///
 /// # Errors
 /// When the machine has no randomness to give.
-pub fn signing_key() -> Result<String> {
-    Ok(KeyPair::generate()?.serialize_pem())
+pub fn signing_key() -> Result<SigningKey> {
+    let key = KeyPair::generate()?;
+    Ok(SigningKey { private: key.serialize_pem(), public: key.public_key_pem() })
 }
 
 /// Base64 as RFC 4648 section 4 has it: Kubernetes' `[]byte` in JSON.
@@ -132,7 +143,10 @@ mod tests {
         let text = authority.kubeconfig("here", "https://127.0.0.1:6443", "admin", &credential);
         let config: kube::config::Kubeconfig = serde_json::from_str(&text).unwrap();
         assert_eq!(config.current_context.as_deref(), Some("here"));
-        assert_eq!(config.clusters[0].cluster.as_ref().unwrap().server.as_deref(), Some("https://127.0.0.1:6443"));
+        assert_eq!(
+            config.clusters[0].cluster.as_ref().unwrap().server.as_deref(),
+            Some("https://127.0.0.1:6443")
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Child processes: commands that end and are looked at, and daemons that run until they are killed.
 //!
-//! No child outlives this program: each has the kernel kill it when the thread that started it is gone (so they are
-//! started from the runtime's own threads only, never from those for blocking calls, which come and go).
+//! Daemons do not outlive this program: the kernel kills each when the thread that started it is gone (so they are
+//! started from the runtime's own threads only, never from those for blocking calls, which come and go). Containers
+//! do when it is killed with SIGKILL, and are found by their namespaces then.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -30,7 +31,10 @@ pub async fn run(argv: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<St
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_with_input(argv: impl IntoIterator<Item = impl AsRef<OsStr>>, input: &str) -> Result<String> {
+pub async fn run_with_input(
+    argv: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    input: &str,
+) -> Result<String> {
     let argv: Vec<_> = argv.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
     let output = output(&argv, input).await?;
     ensure!(

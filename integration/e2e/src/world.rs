@@ -1,25 +1,38 @@
 //! Both clusters, from nothing to ready, and to nothing again.
 
-use std::fs::File;
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use rustix::fs::{FlockOperation, flock};
+use anyhow::{Context, Result};
 
+use crate::addons;
 use crate::cluster::Cluster;
 use crate::kubelet::images::Images;
 use crate::lan::Lan;
 use crate::layout;
+use crate::lock::Lock;
 use crate::progress::Progress;
 use crate::sweep::{self, CLUSTERS};
-use crate::{addons, process};
 
 /// Workers of each cluster beside the node of the control plane.
 const WORKERS: usize = 2;
 
 /// The numbers on the link of the clusters' first nodes.
 const FIRST_NUMBERS: [u8; 2] = [10, 130];
+
+/// The objects that a failure is understood by. No Secrets.
+const EVIDENCE: [&str; 11] = [
+    "nodes",
+    "pods",
+    "deployments",
+    "daemonsets",
+    "jobs",
+    "services",
+    "endpointslices",
+    "events",
+    "configmaps",
+    "httpproxies",
+    "certificates",
+];
 
 /// Both clusters.
 pub struct World {
@@ -28,8 +41,7 @@ pub struct World {
     /// The cluster that imports.
     pub workloads: Cluster,
     lan: Arc<Lan>,
-    /// Held as long as this run has the names of namespaces and files.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl World {
@@ -38,7 +50,7 @@ impl World {
     /// # Errors
     /// When another run is up, or a part does not come up.
     pub async fn up(progress: Progress, images: Images) -> Result<Self> {
-        let lock = lock()?;
+        let lock = Lock::take()?;
         let stale = sweep::sweep().await?;
         if stale > 0 {
             progress.say(format!("removed {stale} namespaces of a run that died"));
@@ -51,10 +63,12 @@ impl World {
         let images = Arc::new(images);
         let start = async |index: usize| {
             let name = CLUSTERS[index];
-            let cluster = Cluster::start(name, lan.clone(), images.clone(), FIRST_NUMBERS[index], WORKERS).await?;
+            let mut cluster =
+                Cluster::start(name, lan.clone(), images.clone(), FIRST_NUMBERS[index], WORKERS).await?;
             progress.say(format!("{name}: API server, controllers and nodes run"));
             addons::install(&cluster).await?;
             progress.say(format!("{name}: addons are applied"));
+            cluster.check_running()?;
             addons::wait(&cluster).await?;
             progress.say(format!("{name}: CoreDNS, Contour and cert-manager are ready"));
             anyhow::Ok(cluster)
@@ -84,21 +98,11 @@ impl World {
     /// Writes what a person needs to understand a failure beside the logs: the objects of both clusters.
     pub async fn keep_evidence(&self) {
         for cluster in [&self.shared_services, &self.workloads] {
-            let kinds = "nodes,pods,deployments,daemonsets,jobs,services,endpointslices,events,configmaps,httpproxies,certificates";
-            let objects = cluster.kubectl(&["get", kinds, "--all-namespaces", "--output=yaml"]).await;
+            let kinds = EVIDENCE.join(",");
+            let objects = cluster.kubectl(&["get", &kinds, "--all-namespaces", "--output=yaml"]).await;
             let text = objects.unwrap_or_else(|error| format!("{error:#}\n"));
             // This is done while something else fails; that is what is to be told.
             let _unwritten = std::fs::write(layout::logs().join(cluster.name()).join("objects.yaml"), text);
         }
     }
-}
-
-/// One run at a time: the names of namespaces and kubeconfigs are the same for all.
-fn lock() -> Result<File> {
-    let path = layout::cache().join(".lock");
-    let file = process::append(&path)?;
-    if flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive).is_err() {
-        bail!("another run is up: integration e2e-down ends it");
-    }
-    Ok(file)
 }

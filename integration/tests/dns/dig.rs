@@ -188,8 +188,16 @@ const OURS: &[Case] = &[
         question: "a example.com",
         want: &[Status("REFUSED"), NoFlag("aa"), Answers(0), NoText("AUTHORITY SECTION")],
     },
-    Case { rule: "no transfer of the zone", question: "+noidnout axfr xcc.test", want: &[Text("Transfer failed")] },
-    Case { rule: "the software does not tell its version", question: "ch txt version.bind", want: &[Status("REFUSED")] },
+    Case {
+        rule: "no transfer of the zone",
+        question: "+noidnout axfr xcc.test",
+        want: &[Text("Transfer failed")],
+    },
+    Case {
+        rule: "the software does not tell its version",
+        question: "ch txt version.bind",
+        want: &[Status("REFUSED")],
+    },
     Case {
         rule: "RFC 8482: ANY gets something small",
         question: "+notcp any nginx.xcc.test",
@@ -261,10 +269,14 @@ mod tests {
 
     #[test]
     fn digs_output_is_read() {
-        for want in [Status("NOERROR"), Flag("aa"), NoFlag("ra"), Answers(1), NoEdns, Gateway, NoText("\tSOA\t")] {
+        for want in
+            [Status("NOERROR"), Flag("aa"), NoFlag("ra"), Answers(1), NoEdns, Gateway, NoText("\tSOA\t")]
+        {
             examine(TEXT, want, "127.0.0.9").unwrap();
         }
-        for want in [Status("REFUSED"), Flag("ra"), NoFlag("aa"), Answers(0), Edns, SoaInAnswer, SoaInAuthority] {
+        for want in
+            [Status("REFUSED"), Flag("ra"), NoFlag("aa"), Answers(0), Edns, SoaInAnswer, SoaInAuthority]
+        {
             examine(TEXT, want, "127.0.0.9").unwrap_err();
         }
         examine("no servers could be reached", NoFlag("aa"), "").unwrap_err();

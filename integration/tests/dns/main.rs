@@ -33,7 +33,11 @@ async fn the_matrix_of_names_and_types_by_dnspython() {
         let dns = world.xcc.settings().dns;
         let output = Command::new(project::python()?)
             .arg(project::root().join("integration/tests/dns/matrix.py"))
-            .args([dns.ip().to_string(), dns.port().to_string(), world.xcc.settings().gateway_bind.to_string()])
+            .args([
+                dns.ip().to_string(),
+                dns.port().to_string(),
+                world.xcc.settings().gateway_bind.to_string(),
+            ])
             .output()
             .context("cannot start python")?;
         let report = String::from_utf8_lossy(&output.stdout);

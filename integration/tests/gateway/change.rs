@@ -62,7 +62,9 @@ async fn a_replaced_node_takes_over(envoy: &str) {
         world.east.set_node(2, new, true)?;
         wait::until("Envoy has the new node and not the old one", async || {
             let endpoints = world.gateway()?.endpoints("east/443").await?;
-            Ok(wait::holds(endpoints.contains(&(new, port).into()) && !endpoints.contains(&(old, port).into())))
+            Ok(wait::holds(
+                endpoints.contains(&(new, port).into()) && !endpoints.contains(&(old, port).into()),
+            ))
         })
         .await?;
 
@@ -72,8 +74,14 @@ async fn a_replaced_node_takes_over(envoy: &str) {
             Ok(wait::holds(node_connections(world, new, "total").await? > 0))
         })
         .await?;
-        ensure!(node_connections(world, old, "total").await? == through_old, "the old node still gets connections");
-        ensure!(updates(world).await? == (cluster_updates, listener_updates), "a node is a matter of EDS alone");
+        ensure!(
+            node_connections(world, old, "total").await? == through_old,
+            "the old node still gets connections"
+        );
+        ensure!(
+            updates(world).await? == (cluster_updates, listener_updates),
+            "a node is a matter of EDS alone"
+        );
         for stream in &mut long {
             stream.check_alive().await?;
         }
@@ -105,7 +113,8 @@ async fn an_invalid_service_touches_no_other(envoy: &str) {
         // What does not parse is a half-written file to us: what it said before stays.
         world.east.apply("east.yaml", "kind: HTTPProxy\n  broken: [")?;
         // Contour finds the service invalid: its share is withdrawn, and only that.
-        let invalid = HttpProxy::exported("nginx", "nginx.xcc.test").with_status("invalid", "secret not found");
+        let invalid =
+            HttpProxy::exported("nginx", "nginx.xcc.test").with_status("invalid", "secret not found");
         world.east.apply("nginx.yaml", &invalid.manifest())?;
         world.west.export("west", "west.xcc.test")?;
 
@@ -128,7 +137,9 @@ async fn an_invalid_service_touches_no_other(envoy: &str) {
         .await?;
 
         // No TLS, no SNI, no export; and back again when it is mended.
-        world.east.apply("east.yaml", &HttpProxy::exported("east", "east.xcc.test").without_tls().manifest())?;
+        world
+            .east
+            .apply("east.yaml", &HttpProxy::exported("east", "east.xcc.test").without_tls().manifest())?;
         world.wait_gone("east.xcc.test").await?;
         world.east.export("east", "east.xcc.test")?;
         world.wait_resolvable("east.xcc.test").await?;

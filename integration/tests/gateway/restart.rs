@@ -13,6 +13,7 @@ async fn a_killed_xcc_comes_back_and_sends_nothing(envoy: &str) {
         export_some(world).await?;
         let mut long = world.client.connect("east.xcc.test").await?.stream().await?;
         let before = configuration(world).await?;
+        ensure!(resources_sent(world).await? > 0, "nothing was sent in the first place");
 
         world.xcc.process().kill()?;
         wait::until("the gateway has noticed", async || {
@@ -24,12 +25,14 @@ async fn a_killed_xcc_comes_back_and_sends_nothing(envoy: &str) {
         long.check_alive().await?;
 
         world.xcc.start_again()?;
-        wait::until("the name is answered again", async || match world.resolver.resolve("east.xcc.test").await {
-            Ok(Resolution::Addresses(_)) => Ok(Some(Ok(()))),
-            // Nobody would ask again for as long as the negative answer may be kept.
-            Ok(other) if other != Resolution::Failure(ResponseCode::ServFail) => Ok(Some(Err(other))),
-            Ok(_not_yet) => Ok(None),
-            Err(error) => Err(error),
+        wait::until("the name is answered again", async || {
+            match world.resolver.resolve("east.xcc.test").await {
+                Ok(Resolution::Addresses(_)) => Ok(Some(Ok(()))),
+                // Nobody would ask again for as long as the negative answer may be kept.
+                Ok(other) if other != Resolution::Failure(ResponseCode::ServFail) => Ok(Some(Err(other))),
+                Ok(_not_yet) => Ok(None),
+                Err(error) => Err(error),
+            }
         })
         .await?
         .map_err(|answer| anyhow::anyhow!("a restart made an existing name {answer:?}"))?;
@@ -65,7 +68,8 @@ async fn a_change_during_the_outage_is_caught_up(envoy: &str) {
 }
 
 async fn export_some(world: &World) -> Result<()> {
-    for (remote, name) in [(&world.east, "nginx"), (&world.west, "nginx"), (&world.east, "east"), (&world.west, "west")]
+    for (remote, name) in
+        [(&world.east, "nginx"), (&world.west, "nginx"), (&world.east, "east"), (&world.west, "west")]
     {
         remote.export(name, &format!("{name}.xcc.test"))?;
     }

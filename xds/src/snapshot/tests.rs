@@ -141,3 +141,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_forced_type_version_can_be_taken_back() {
+    let plain = Snapshot::builder().insert(resource("a", 1)).build().unwrap();
+    let labelled = plain.to_builder().with_type_version(TYPE, "7").build().unwrap();
+    assert_eq!(labelled.version(&TYPE).to_string(), "7");
+    let back = labelled.to_builder().without_type_version(&TYPE).build().unwrap();
+    assert_eq!(back, plain);
+}

@@ -58,6 +58,12 @@ impl Driven {
         Self { store, stream, variant, names: BTreeMap::new() }
     }
 
+    /// A stream of a service that serves one type.
+    pub(super) fn for_type(variant: Variant, only: TypeUrl) -> Self {
+        let stream = AdsStream::new(1, Some(only), LIMITS);
+        Self { store: SnapshotStore::new(), stream, variant, names: BTreeMap::new() }
+    }
+
     pub(super) fn delta() -> Self {
         Self::new(Variant::Delta)
     }

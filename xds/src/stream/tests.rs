@@ -104,7 +104,7 @@ fn rule_8_and_10_nack_parks_until_the_next_version() {
         let nack = status.last_nack.unwrap();
         assert_eq!((nack.message.as_str(), nack.nonce), ("no such filter", bad.nonce));
         assert_eq!(nack.resources, ["l".into()]);
-        assert_eq!(status.parked["l"], *bad.resources[0].version());
+        assert_eq!(status.parked["l"].version, *bad.resources[0].version());
         // Another type changes: the parked one is not sent.
         client.publish(&[(LDS, "l", 2), (CDS, "a", 1)]);
         client.expect_nothing();

@@ -121,11 +121,17 @@ impl Subscription {
     /// DiscoveryRequests supersede any prior ones".
     pub(crate) fn subscribe_sotw(&mut self, request: SotwRequest, generation: u64) {
         let first = !std::mem::replace(&mut self.started, true);
+        if first && request.version_info.is_empty() {
+            // It holds nothing yet.
+            self.taken = Some(ResourceMap::default());
+        }
         self.legacy_wildcard &= request.resource_names.is_empty();
         let wildcard = self.legacy_wildcard || request.resource_names.iter().any(|name| name == WILDCARD);
         let was_wildcard = std::mem::replace(&mut self.wildcard, wildcard);
+        // The empty name names nothing: clients send it alone to end a subscription, as an empty list might be a wildcard.
+        let is_name = |name: &String| name != WILDCARD && !name.is_empty();
         let names: BTreeSet<Arc<str>> =
-            request.resource_names.into_iter().filter(|name| name != WILDCARD).map(Arc::from).collect();
+            request.resource_names.into_iter().filter(is_name).map(Arc::from).collect();
         let dropped: Vec<_> = self.names.difference(&names).cloned().collect();
         let added: Vec<_> = names.difference(&self.names).cloned().collect();
         self.status_changed |= first || was_wildcard != wildcard || !dropped.is_empty() || !added.is_empty();

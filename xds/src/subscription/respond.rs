@@ -48,7 +48,7 @@ impl Subscription {
                 self.due.entry(Arc::clone(name)).or_insert(Cause::Changed);
             }
         }
-        if self.due.is_empty() && !self.reply_due {
+        if self.due.is_empty() && !self.reply_due && self.suspects.is_empty() {
             return None;
         }
         let target = view.snapshot.map(&self.type_url);
@@ -61,12 +61,33 @@ impl Subscription {
             self.waiting = Some(Waiting::Opening);
             return None;
         }
-        let batch = if self.is_whole_state() {
-            self.whole_state(&target, view)
-        } else {
-            self.what_differs(&target, view)
+        let trial = self.next_trial(&target);
+        let batch = match trial {
+            _ if self.is_whole_state() => self.whole_state(&target, trial.is_some(), view),
+            Some(group) => Some(self.trial(group, &target, view)),
+            None => self.what_differs(&target, view),
         };
         batch.map(|batch| self.send(batch, view))
+    }
+
+    /// The next part of a refused response to try again: of what changed since then, nothing.
+    fn next_trial(&mut self, target: &ResourceMap) -> Option<Vec<Arc<Resource>>> {
+        let (wildcard, names) = (self.wildcard, &self.names);
+        self.suspects.next(|suspect| {
+            let wanted = wildcard || names.contains(suspect.name());
+            wanted && target.get(suspect.name()).is_some_and(|current| **current == *suspect)
+        })
+    }
+
+    /// A part of a refused response, again. Small enough, as the whole was.
+    fn trial(&mut self, resources: Vec<Arc<Resource>>, target: &ResourceMap, view: &View<'_>) -> Batch {
+        for resource in &resources {
+            self.due.remove(resource.name());
+            self.held.insert(Arc::clone(resource.name()), Arc::clone(resource));
+        }
+        self.share_held(target);
+        let refreshes = refreshed(&resources);
+        Batch { version: view.snapshot.version(&self.type_url), resources, refreshes, removed: Vec::new() }
     }
 
     /// Turns "everything is due" into names.
@@ -77,7 +98,8 @@ impl Subscription {
         let target = snapshot.map(&self.type_url);
         if self.claimed.take().is_some_and(|claimed| claimed == snapshot.version(&self.type_url)) {
             // Subscribed to all, at the version of all: nothing to send ("may skip resend" for wildcards).
-            self.held = target;
+            self.held = target.clone();
+            self.taken = self.is_whole_state().then_some(target);
             self.reply_due = false;
             return;
         }
@@ -103,7 +125,8 @@ impl Subscription {
         }
     }
 
-    /// In SotW the version belongs to the type: another label is an update even if no resource differs.
+    /// In SotW the version belongs to the type: another label is an update even if no resource differs. A client that
+    /// wants nothing has nothing that could be relabelled.
     fn is_relabelled(&self, snapshot: &Snapshot, target: &ResourceMap) -> bool {
         let label = snapshot.label(&self.type_url);
         self.variant == Variant::Sotw
@@ -111,7 +134,10 @@ impl Subscription {
             && label != self.status.sent.as_ref()
             && match self.wildcard {
                 true => changed_names(&self.held, target).next().is_none(),
-                false => self.names.iter().all(|name| self.held.get(name) == target.get(name)),
+                false => {
+                    !self.names.is_empty()
+                        && self.names.iter().all(|name| self.held.get(name) == target.get(name))
+                }
             }
     }
 
@@ -154,14 +180,14 @@ impl Subscription {
         if resources.is_empty() && removed.is_empty() && !owed {
             return None;
         }
-        let refreshes = resources.iter().flat_map(|resource| resource.refreshed()).cloned().collect();
+        let refreshes = refreshed(&resources);
         Some(Batch { version: view.snapshot.version(&self.type_url), resources, refreshes, removed })
     }
 
     /// Whether a resource that exists is to be sent. Keeps the books of what is parked.
     fn differs(&mut self, resource: &Arc<Resource>, cause: Cause) -> bool {
         let name = resource.name();
-        let parked = self.status.parked.get(name) == Some(resource.version());
+        let parked = self.is_parked(resource);
         if !parked && self.status.parked.remove(name).is_some() {
             self.status_changed = true;
         }
@@ -185,11 +211,23 @@ impl Subscription {
         if same && cause == Cause::Changed {
             return false;
         }
-        if !same && self.refused.get(name).is_some_and(|refused| refused.contains(resource.version())) {
-            self.status.parked.insert(Arc::clone(name), resource.version().clone());
-            self.status_changed = true;
+        same || !self.park_again(resource)
+    }
+
+    /// Whether the client refused this version, and it is still current.
+    fn is_parked(&self, resource: &Resource) -> bool {
+        self.status.parked.get(resource.name()).is_some_and(|parked| parked.version == *resource.version())
+    }
+
+    /// Parks a version that the client refused earlier on this stream and that is current again.
+    fn park_again(&mut self, resource: &Resource) -> bool {
+        let refused = self.refused.get(resource.name());
+        let known = refused.and_then(|refused| refused.iter().find(|r| r.version == *resource.version()));
+        let Some(parked) = known.cloned() else {
             return false;
-        }
+        };
+        self.status.parked.insert(Arc::clone(resource.name()), parked);
+        self.status_changed = true;
         true
     }
 
@@ -210,17 +248,17 @@ impl Subscription {
         settled
     }
 
-    /// SotW for Cluster and Listener: "all resources, and what is missing is deleted".
-    fn whole_state(&mut self, target: &ResourceMap, view: &View<'_>) -> Option<Batch> {
-        let mut answers = self.reply_due;
-        let mut changed = answers;
+    /// SotW for Cluster and Listener: "all resources, and what is missing is deleted". What the client refused is served as
+    /// it was when the client last took it.
+    fn whole_state(&mut self, target: &ResourceMap, trial: bool, view: &View<'_>) -> Option<Batch> {
+        let answers = self.reply_due || self.due.values().any(|cause| *cause == Cause::Answer);
+        let mut changed = answers || trial;
         while let Some((name, cause)) = self.due.pop_first() {
-            answers |= cause == Cause::Answer;
-            changed |= cause == Cause::Answer;
             match target.get(&name) {
                 Some(resource) => {
                     self.removals.remove(&name);
-                    let differs = cause != Cause::Changed || self.held.get(&name) != Some(resource);
+                    self.keep_parked_books(resource, cause);
+                    let differs = cause != Cause::Changed || self.held.get(&name) != self.served(resource);
                     changed |= differs && self.wants(&name);
                 }
                 None if self.is_removed(&name, cause, view) => {
@@ -237,19 +275,24 @@ impl Subscription {
             self.share_held(target);
             return None;
         }
-        let mut resources: Vec<Arc<Resource>> = match self.wildcard {
-            true => target.values().cloned().collect(),
-            false => self.names.iter().filter_map(|name| target.get(name)).cloned().collect(),
+        let current: Vec<&Arc<Resource>> = match self.wildcard {
+            true => target.values().collect(),
+            false => self.names.iter().filter_map(|name| target.get(name)).collect(),
         };
+        // In place of what is withheld stands an older version, or nothing.
+        let is_withheld = |resource: &&Arc<Resource>| self.served(resource) != Some(*resource);
+        let mut unlike: Vec<_> =
+            current.iter().copied().filter(is_withheld).map(|r| (r.name(), self.served(r))).collect();
+        let mut resources: Vec<_> = current.iter().filter_map(|r| self.served(r)).cloned().collect();
         let kept: Vec<_> = self.removals.keys().filter_map(|name| self.held.get(name)).cloned().collect();
-        let version = self.whole_version(view.snapshot, &kept);
+        unlike.extend(kept.iter().map(|resource| (resource.name(), Some(resource))));
+        let version = version_unlike(view.snapshot.version(&self.type_url), &unlike);
         if !answers && self.refused_versions.contains(&version) {
             self.parked_version = Some(version);
             return None;
         }
         self.reply_due = false;
         self.parked_version = None;
-        self.status.parked.clear();
         // Clients skip what they have; only what is new to them makes them wait.
         let new = resources.iter().filter(|resource| self.held.get(resource.name()) != Some(resource));
         let refreshes = new.flat_map(|resource| resource.refreshed()).cloned().collect();
@@ -259,25 +302,31 @@ impl Subscription {
         Some(Batch { version, resources, refreshes, removed: Vec::new() })
     }
 
-    /// A response that still holds removed resources is not the snapshot's version: a version must not name two contents.
-    fn whole_version(&self, snapshot: &Snapshot, kept: &[Arc<Resource>]) -> ResourceVersion {
-        let version = snapshot.version(&self.type_url);
-        if kept.is_empty() {
-            return version;
+    fn keep_parked_books(&mut self, resource: &Resource, cause: Cause) {
+        let stale = cause == Cause::Answer || !self.is_parked(resource);
+        if stale && self.status.parked.remove(resource.name()).is_some() {
+            self.status_changed = true;
         }
-        let mut text = version.to_string();
-        for resource in kept {
-            text.push('\0');
-            text.push_str(resource.name());
-            text.push('\0');
-            text.push_str(&resource.version().to_string());
+        if cause != Cause::Answer && self.wants(resource.name()) {
+            self.park_again(resource);
         }
-        ResourceVersion::of(text.as_bytes())
+    }
+
+    /// What the whole state holds in the place of a resource: itself, or if the client refused it, alone or in company that
+    /// is still to be tried apart, what the client took before.
+    fn served<'a>(&'a self, resource: &'a Arc<Resource>) -> Option<&'a Arc<Resource>> {
+        match &self.taken {
+            Some(taken) if self.is_parked(resource) || self.suspects.contains(resource) => {
+                taken.get(resource.name())
+            }
+            _ => Some(resource),
+        }
     }
 
     /// A client that holds all of the snapshot needs no map of its own.
     fn share_held(&mut self, target: &ResourceMap) {
-        if self.wildcard && self.due.is_empty() && self.removals.is_empty() && !self.is_refused() {
+        let all = self.due.is_empty() && self.removals.is_empty() && self.suspects.is_empty();
+        if self.wildcard && all && !self.is_refused() {
             self.held = target.clone();
         }
     }
@@ -295,9 +344,33 @@ impl Subscription {
             nonce: nonce.clone(),
             version: version.clone(),
             resources: Arc::clone(&resources),
-            completes: self.due.is_empty().then_some(view.generation),
+            whole: self.is_whole_state().then(|| self.held.clone()),
+            completes: (self.due.is_empty() && self.suspects.is_empty()).then_some(view.generation),
         });
         let (variant, type_url) = (self.variant, self.type_url.clone());
         Response { variant, type_url, version, nonce, resources, refreshes, removed }
     }
+}
+
+fn refreshed(resources: &[Arc<Resource>]) -> Vec<(TypeUrl, Arc<str>)> {
+    resources.iter().flat_map(|resource| resource.refreshed()).cloned().collect()
+}
+
+/// The version of a state that is not the snapshot's, as it holds removed resources or others in the place of refused
+/// ones: a version must not name two contents.
+fn version_unlike(
+    snapshot: ResourceVersion,
+    unlike: &[(&Arc<str>, Option<&Arc<Resource>>)],
+) -> ResourceVersion {
+    if unlike.is_empty() {
+        return snapshot;
+    }
+    let mut text = snapshot.to_string();
+    for (name, resource) in unlike {
+        text.push('\0');
+        text.push_str(name);
+        text.push('\0');
+        text.push_str(&resource.map(|resource| resource.version().to_string()).unwrap_or_default());
+    }
+    ResourceVersion::of(text.as_bytes())
 }

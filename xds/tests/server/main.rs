@@ -6,4 +6,5 @@
 
 mod harness;
 mod identity;
+mod serve_dir;
 mod streams;

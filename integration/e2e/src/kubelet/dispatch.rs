@@ -66,7 +66,8 @@ impl Workers {
                 self.apply(pod);
             }
             Event::InitDone => {
-                let gone: Vec<_> = self.by_uid.keys().filter(|uid| !self.listed.contains(uid)).cloned().collect();
+                let gone: Vec<_> =
+                    self.by_uid.keys().filter(|uid| !self.listed.contains(uid)).cloned().collect();
                 gone.iter().for_each(|uid| self.gone(uid));
             }
         }

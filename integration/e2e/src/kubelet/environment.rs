@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, EnvVarSource, ObjectFieldSelector, Pod, Secret};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, EnvVar, EnvVarSource, ObjectFieldSelector, Pod, Secret,
+};
 
 use crate::control_plane::API_SERVICE;
 
@@ -31,7 +33,11 @@ pub struct Facts<'a> {
 ///
 /// # Errors
 /// When a reference that is not optional leads nowhere, or is of a kind that is not supported.
-pub fn environment(container: &Container, facts: Facts<'_>, lookup: &impl Lookup) -> Result<BTreeMap<String, String>> {
+pub fn environment(
+    container: &Container,
+    facts: Facts<'_>,
+    lookup: &impl Lookup,
+) -> Result<BTreeMap<String, String>> {
     let mut variables = own(facts.pod);
     for source in container.env_from.iter().flatten() {
         let prefix = source.prefix.as_deref().unwrap_or_default();
@@ -47,7 +53,11 @@ pub fn environment(container: &Container, facts: Facts<'_>, lookup: &impl Lookup
         if let Some(reference) = &source.secret_ref {
             match lookup.secret(&reference.name) {
                 Some(secret) => variables.extend(
-                    secret.data.iter().flatten().map(|(key, value)| (format!("{prefix}{key}"), text(&value.0))),
+                    secret
+                        .data
+                        .iter()
+                        .flatten()
+                        .map(|(key, value)| (format!("{prefix}{key}"), text(&value.0))),
                 ),
                 None if reference.optional == Some(true) => {}
                 None => bail!("secret \"{}\" not found", reference.name),
@@ -101,7 +111,8 @@ fn referred(source: &EnvVarSource, facts: Facts<'_>, lookup: &impl Lookup) -> Re
     }
     if let Some(reference) = &source.secret_key_ref {
         let secret = lookup.secret(&reference.name);
-        let found = secret.as_ref().and_then(|secret| Some(text(&secret.data.as_ref()?.get(&reference.key)?.0)));
+        let found =
+            secret.as_ref().and_then(|secret| Some(text(&secret.data.as_ref()?.get(&reference.key)?.0)));
         let missing = format!("couldn't find key {} in Secret {}", reference.key, reference.name);
         return optional(found, reference.optional, missing);
     }
@@ -138,10 +149,20 @@ pub fn field(reference: &ObjectFieldSelector, facts: Facts<'_>) -> Result<String
         "status.hostIPs" => joined(facts.host_ips),
         path => {
             if let Some(key) = subscript(path, "metadata.labels") {
-                return Ok(metadata.labels.as_ref().and_then(|map| map.get(key)).cloned().unwrap_or_default());
+                return Ok(metadata
+                    .labels
+                    .as_ref()
+                    .and_then(|map| map.get(key))
+                    .cloned()
+                    .unwrap_or_default());
             }
             if let Some(key) = subscript(path, "metadata.annotations") {
-                return Ok(metadata.annotations.as_ref().and_then(|map| map.get(key)).cloned().unwrap_or_default());
+                return Ok(metadata
+                    .annotations
+                    .as_ref()
+                    .and_then(|map| map.get(key))
+                    .cloned()
+                    .unwrap_or_default());
             }
             bail!("the field {path} is not supported")
         }

@@ -61,7 +61,11 @@ impl NodeOptions {
     pub fn control_plane() -> Self {
         let role = "node-role.kubernetes.io/control-plane";
         let taint = Taint { key: role.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() };
-        Self { labels: BTreeMap::from([(role.to_owned(), String::new())]), taints: vec![taint], ..Self::default() }
+        Self {
+            labels: BTreeMap::from([(role.to_owned(), String::new())]),
+            taints: vec![taint],
+            ..Self::default()
+        }
     }
 }
 
@@ -80,7 +84,9 @@ pub async fn register(context: &NodeContext, options: &NodeOptions) -> Result<()
         "metadata": {"name": context.node, "labels": labels},
         "spec": {"podCIDR": v4, "podCIDRs": [v4, v6], "taints": options.taints},
     }))?;
-    api.create(&PostParams::default(), &node).await.with_context(|| format!("cannot register {}", context.node))?;
+    api.create(&PostParams::default(), &node)
+        .await
+        .with_context(|| format!("cannot register {}", context.node))?;
     write_lease(context).await?;
     write_status(context, options, Health::Ready).await
 }
@@ -98,7 +104,7 @@ pub async fn run(
         let done = beat(&context, &options, now, written).await;
         match done {
             Ok(()) => written = now,
-            Err(error) => tracing::debug!(node = context.node, %error, "no heartbeat"),
+            Err(error) => tracing::debug!(node = context.node, error = format!("{error:#}"), "no heartbeat"),
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -136,7 +142,7 @@ async fn write_lease(context: &NodeContext) -> Result<()> {
 async fn write_status(context: &NodeContext, options: &NodeOptions, health: Health) -> Result<()> {
     let api: Api<Node> = Api::all(context.client.clone());
     let patch = json!({"status": node_status(context, options, health)});
-    api.patch_status(&context.node, &PatchParams::default(), &Patch::Strategic(&patch))
+    api.patch_status(&context.node, &PatchParams::default(), &Patch::Merge(&patch))
         .await
         .context("cannot write the node's status")?;
     Ok(())

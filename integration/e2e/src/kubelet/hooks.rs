@@ -58,7 +58,12 @@ pub async fn probe(shared: &PodShared, container: &Container, record: &Record, p
 ///
 /// # Errors
 /// When it fails. It has no limit of its own: the caller's grace period is.
-pub async fn run(shared: &PodShared, container: &Container, record: &Record, hook: &LifecycleHandler) -> Result<()> {
+pub async fn run(
+    shared: &PodShared,
+    container: &Container,
+    record: &Record,
+    hook: &LifecycleHandler,
+) -> Result<()> {
     /// The longest that anything in a Pod's life takes is its grace period; this is beyond any.
     const LIMIT: Duration = Duration::from_secs(3600);
     if let Some(action) = &hook.exec {

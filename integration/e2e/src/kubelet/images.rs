@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::layout;
 
@@ -44,6 +44,11 @@ impl Images {
     /// # Errors
     /// When it is not in the table, or its binary has not been built.
     pub fn find(&self, reference: &str) -> Result<Image> {
+        self.look_up(reference)
+            .with_context(|| format!("image \"{reference}\" (the table is kubelet/images.rs)"))
+    }
+
+    fn look_up(&self, reference: &str) -> Result<Image> {
         let plain = Image { files: Vec::new(), entrypoint: &[], command: &[], user: 0, folders: &[] };
         let built = |name: &str, path: &'static str| layout::binary(name).map(|binary| vec![(binary, path)]);
         Ok(match last_part(reference) {
@@ -68,8 +73,10 @@ impl Images {
                 ..plain
             },
             "nginx" => Image {
-                files: vec![(layout::own("images/nginx/nginx.conf"), "/etc/nginx/nginx.conf"),
-                    (layout::own("images/nginx/default.conf"), "/etc/nginx/conf.d/default.conf")],
+                files: vec![
+                    (layout::own("images/nginx/nginx.conf"), "/etc/nginx/nginx.conf"),
+                    (layout::own("images/nginx/default.conf"), "/etc/nginx/conf.d/default.conf"),
+                ],
                 entrypoint: &["nginx"],
                 command: &["-g", "daemon off;"],
                 folders: &["/var/log/nginx", "/var/lib/nginx", "/var/cache/nginx"],
@@ -92,9 +99,8 @@ impl Images {
                 user: NONROOT,
                 ..plain
             },
-            _ => return Err(anyhow::anyhow!("no such image")),
+            _other => bail!("no such image"),
         })
-        .with_context(|| format!("image \"{reference}\" (the table is kubelet/images.rs)"))
     }
 }
 
@@ -111,7 +117,9 @@ mod tests {
 
     #[test]
     fn registry_tag_and_digest_do_not_matter() {
-        for reference in ["envoy", "docker.io/envoyproxy/envoy:distroless-v1.38.9", "localhost:5000/a/envoy@sha256:00"] {
+        for reference in
+            ["envoy", "docker.io/envoyproxy/envoy:distroless-v1.38.9", "localhost:5000/a/envoy@sha256:00"]
+        {
             assert_eq!(last_part(reference), "envoy");
         }
     }

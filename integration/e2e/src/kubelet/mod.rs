@@ -43,7 +43,6 @@ use images::Images;
 use mirror::Mirror;
 
 /// What everything on one node needs.
-#[derive(Debug)]
 pub struct NodeContext {
     /// The cluster's name.
     pub cluster: String,
@@ -59,9 +58,9 @@ pub struct NodeContext {
     pub images: Arc<Images>,
 }
 
-impl std::fmt::Debug for Kubelet {
+impl std::fmt::Debug for NodeContext {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Kubelet").field("node", &self.context.node).finish_non_exhaustive()
+        formatter.debug_struct("NodeContext").field("node", &self.node).finish_non_exhaustive()
     }
 }
 
@@ -69,6 +68,13 @@ impl NodeContext {
     /// The folder of the node's files.
     pub fn folder(&self) -> PathBuf {
         layout::run().join(&self.cluster).join("nodes").join(&self.node)
+    }
+}
+
+impl Drop for Kubelet {
+    /// One that is dropped (its cluster did not come up) starts nothing any more.
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 
@@ -108,9 +114,9 @@ impl Kubelet {
     }
 
     /// Ends the kubelet. Its pods' processes are killed.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.stop.cancel();
-        for task in self.tasks {
+        for task in std::mem::take(&mut self.tasks) {
             // A task that panicked has been reported by the runtime; the processes die with their namespaces.
             let _panicked = task.await;
         }

@@ -72,7 +72,8 @@ impl Volumes {
             let folder = sandbox.make_volume(&shared.context, volume, self.group).with_context(failed)?;
             if let Some(files) = &files {
                 self.generation += 1;
-                atomic::write(&folder, &self.generation.to_string(), files, self.group).with_context(failed)?;
+                atomic::write(&folder, &self.generation.to_string(), files, self.group)
+                    .with_context(failed)?;
             }
             self.written.insert(volume.name.clone(), files.unwrap_or_default());
         }
@@ -91,7 +92,7 @@ impl Volumes {
             }
             // What has been deleted stays as it was, as with the kubelet.
             if let Err(error) = self.write(&shared).await {
-                tracing::debug!(%error, "a volume is not refreshed");
+                tracing::debug!(error = format!("{error:#}"), "a volume is not refreshed");
             }
         }
     }

@@ -48,7 +48,12 @@ pub struct Refused {
 ///
 /// # Errors
 /// When the image is unknown, or the configuration refers to what is not there or not supported.
-pub fn plan(context: &NodeContext, sandbox: &Sandbox, pod: &Pod, container: &Container) -> Result<Plan, Refused> {
+pub fn plan(
+    context: &NodeContext,
+    sandbox: &Sandbox,
+    pod: &Pod,
+    container: &Container,
+) -> Result<Plan, Refused> {
     let reference = container.image.as_deref().unwrap_or_default();
     let image = context.images.find(reference).map_err(|cause| Refused { reason: "ErrImagePull", cause })?;
     configure(context, sandbox, pod, container, &image)
@@ -102,13 +107,23 @@ fn argv(container: &Container, image: &Image) -> Vec<String> {
     }
 }
 
-fn mounts(context: &NodeContext, sandbox: &Sandbox, spec: &PodSpec, container: &Container) -> Result<Vec<Mount>> {
+fn mounts(
+    context: &NodeContext,
+    sandbox: &Sandbox,
+    spec: &PodSpec,
+    container: &Container,
+) -> Result<Vec<Mount>> {
     let mut mounts = Vec::new();
     for mount in container.volume_mounts.iter().flatten() {
         let unsupported = mount.sub_path.is_some() || mount.sub_path_expr.is_some();
-        ensure!(!unsupported, "volumeMount {}: subPath is not supported here: mount the folder", mount.mount_path);
+        ensure!(
+            !unsupported,
+            "volumeMount {}: subPath is not supported here: mount the folder",
+            mount.mount_path
+        );
         let volume = spec.volumes.iter().flatten().find(|volume| volume.name == mount.name);
-        let volume = volume.with_context(|| format!("volumeMount {}: no volume {}", mount.mount_path, mount.name))?;
+        let volume =
+            volume.with_context(|| format!("volumeMount {}: no volume {}", mount.mount_path, mount.name))?;
         let source = match &volume.host_path {
             Some(path) => context.folder().join("root").join(path.path.trim_start_matches('/')),
             None => sandbox.volume(&volume.name),
@@ -135,7 +150,8 @@ mod tests {
 
     #[test]
     fn command_and_args_replace_those_of_the_image() {
-        let image = Image { files: vec![], entrypoint: &["run"], command: &["default"], user: 0, folders: &[] };
+        let image =
+            Image { files: vec![], entrypoint: &["run"], command: &["default"], user: 0, folders: &[] };
         for (container, expected) in [
             (json!({"name": "c"}), vec!["run", "default"]),
             (json!({"name": "c", "args": ["x"]}), vec!["run", "x"]),

@@ -140,8 +140,8 @@ pub async fn run(context: Arc<NodeContext>, pod: watch::Receiver<Arc<Pod>>, aban
 
 async fn deleted(shared: &PodShared) {
     let mut pod = shared.watch();
-    let asked = pod.wait_for(|pod| pod.metadata.deletion_timestamp.is_some()).await;
-    if asked.is_err() {
+    let asked = pod.wait_for(|pod| pod.metadata.deletion_timestamp.is_some()).await.is_ok();
+    if !asked {
         // Nobody sends any more: the kubelet ends, and abandons.
         shared.abandon.cancelled().await;
     }
@@ -219,7 +219,8 @@ async fn initialize(
             supervise(shared.clone(), container.clone(), Kind::Init, stop.clone()).await;
             let progress = shared.progress();
             let one = progress.containers.get(&container.name);
-            let done = one.is_some_and(|one| matches!(&one.phase, Phase::Terminated(ended) if ended.exit_code == 0));
+            let done =
+                one.is_some_and(|one| matches!(&one.phase, Phase::Terminated(ended) if ended.exit_code == 0));
             if !done || stop.is_cancelled() {
                 return false;
             }

@@ -60,7 +60,8 @@ async fn readiness(subject: &Subject) {
         tokio::time::sleep(hooks::seconds(probe.period_seconds, 10)).await;
         let holds = ask(subject, &probe).await.is_ok();
         streak = if holds == ready { 0 } else { streak + 1 };
-        let needed = if holds { probe.success_threshold.unwrap_or(1) } else { probe.failure_threshold.unwrap_or(3) };
+        let needed =
+            if holds { probe.success_threshold.unwrap_or(1) } else { probe.failure_threshold.unwrap_or(3) };
         if streak >= needed.max(1) {
             (ready, streak) = (holds, 0);
             subject.shared.update(name, |one| one.ready = holds);

@@ -4,7 +4,8 @@
 //! files, the Pod's `/etc` files and the volumes. Nothing else of the machine is to be seen. With a read-only root
 //! the tmpfs is sealed last, so that only volumes can be written to.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use super::images::Image;
 
@@ -20,30 +21,36 @@ pub struct Mount {
 }
 
 /// What the machine gives to every container, where it has it.
-const BASE: [&str; 10] = [
+const BASE: [&str; 8] = [
     "/usr/bin",
     "/usr/sbin",
     "/usr/lib",
     "/usr/lib64",
     "/usr/share",
     "/etc/alternatives",
-    "/etc/group",
     "/etc/ld.so.cache",
-    "/etc/passwd",
     "/etc/ssl",
 ];
+
+/// What container runtimes give to `/dev/shm`.
+const SHARED_MEMORY_BYTES: &str = "67108864";
 
 /// What scripts expect in `/bin` when the image has files of its own there.
 const BIN: [&str; 4] = ["sh", "cat", "ls", "sleep"];
 
 /// The Pod's own files below `/etc`.
-pub const POD_FILES: [&str; 4] = ["hostname", "hosts", "nsswitch.conf", "resolv.conf"];
+pub const POD_FILES: [&str; 6] = ["group", "hostname", "hosts", "nsswitch.conf", "passwd", "resolv.conf"];
 
 /// The arguments of `bwrap` for a container, up to its command.
-pub fn arguments(image: &Image, pod_files: &std::path::Path, mounts: &[Mount], read_only: bool) -> Vec<String> {
+pub fn arguments(image: &Image, pod_files: &Path, mounts: &[Mount], read_only: bool) -> Vec<String> {
     let mut arguments = Arguments::default();
     // The process ids, the System V objects and the host name are the container's own; the network is the Pod's.
     arguments.add(&["--unshare-pid", "--as-pid-1", "--unshare-ipc", "--unshare-uts", "--die-with-parent"]);
+    let image_files = image.files.iter().map(|(_source, target)| *target);
+    let targets = BASE.into_iter().chain(image_files).chain(mounts.iter().map(|mount| mount.target.as_str()));
+    for folder in parents(targets) {
+        arguments.add(&["--dir", &folder]);
+    }
     for path in BASE {
         arguments.add(&["--ro-bind-try", path, path]);
     }
@@ -51,11 +58,15 @@ pub fn arguments(image: &Image, pod_files: &std::path::Path, mounts: &[Mount], r
         arguments.add(&["--symlink", target, link]);
     }
     if image.files.iter().any(|(_source, target)| target.starts_with("/bin/")) {
-        BIN.iter().for_each(|name| arguments.add(&["--symlink", &format!("../usr/bin/{name}"), &format!("/bin/{name}")]));
+        BIN.iter().for_each(|name| {
+            arguments.add(&["--symlink", &format!("../usr/bin/{name}"), &format!("/bin/{name}")])
+        });
     } else {
         arguments.add(&["--symlink", "usr/bin", "/bin"]);
     }
     arguments.add(&["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--dir", "/tmp"]);
+    // Writable whatever the root is, as container runtimes have it.
+    arguments.add(&["--perms", "1777", "--size", SHARED_MEMORY_BYTES, "--tmpfs", "/dev/shm"]);
     for folder in ["/run", "/var/run", "/var/tmp"].iter().chain(image.folders) {
         arguments.add(&["--dir", folder]);
     }
@@ -78,6 +89,13 @@ pub fn arguments(image: &Image, pod_files: &std::path::Path, mounts: &[Mount], r
     arguments.0
 }
 
+/// The folders above all targets, outermost first. Those that bubblewrap would make by itself are for root only.
+fn parents<'a>(targets: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    let above =
+        |target: &'a str| Path::new(target).ancestors().skip(1).map(|path| path.display().to_string());
+    targets.flat_map(above).filter(|folder| folder.len() > 1).collect()
+}
+
 #[derive(Default)]
 struct Arguments(Vec<String>);
 
@@ -89,9 +107,13 @@ impl Arguments {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
+
+    #[test]
+    fn folders_are_made_from_the_outside_in() {
+        let folders: Vec<_> = parents(["/var/run/secrets/x", "/etc/y"].into_iter()).into_iter().collect();
+        assert_eq!(folders, ["/etc", "/var", "/var/run", "/var/run/secrets"]);
+    }
 
     #[test]
     fn a_read_only_root_is_sealed_after_all_mounts() {

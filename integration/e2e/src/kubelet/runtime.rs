@@ -2,22 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 
 use super::security::Identity;
 use crate::netns::Namespace;
 use crate::process;
-use crate::wait;
 
 /// How long bubblewrap may take to make the root and say the process id.
 const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// How often it is looked whether it has.
+const START_LOOK: Duration = Duration::from_millis(5);
 
 /// Everything that a container's process is made of.
 #[derive(Debug, Clone)]
@@ -97,7 +100,7 @@ impl Plan {
             .args(["--info-fd", "3"])
             .args(&self.root)
             .args(["--hostname", &self.host_name, "--chdir", &self.working_folder])
-            .args(["--", "/usr/bin/setpriv", "--pdeathsig", "KILL"])
+            .args(["--", "/usr/bin/setpriv"])
             .args(self.identity.arguments())
             .args(&self.argv)
             .env_clear()
@@ -107,23 +110,30 @@ impl Plan {
             .stderr(output)
             .kill_on_drop(true);
         let mut child = command.spawn().context("cannot start a container")?;
-        let pid = wait::until("bubblewrap says the process id", START_LIMIT, async || {
-            let text = std::fs::read_to_string(&information).unwrap_or_default();
-            if let Ok(said) = serde_json::from_str::<Information>(&text) {
-                return Ok(Some(said.child_pid));
-            }
-            Ok(child.try_wait()?.map(|_status| 0))
-        })
-        .await?;
-        if pid == 0 {
-            bail!("cannot make the container's root: {}", process::tail(&self.log));
-        }
+        let pid = self.first_process(&mut child, &information).await?;
         let record = Record { pid, identity: self.identity.clone(), environment: self.environment.clone() };
-        std::fs::write(&self.record, serde_json::to_vec(&record)?).context("cannot write a container's record")?;
+        std::fs::write(&self.record, serde_json::to_vec(&record)?)
+            .context("cannot write a container's record")?;
         Ok(Running { child, record, record_file: self.record.clone() })
+    }
+
+    async fn first_process(&self, child: &mut Child, information: &Path) -> Result<u32> {
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            let text = std::fs::read_to_string(information).unwrap_or_default();
+            if let Ok(said) = serde_json::from_str::<Information>(&text) {
+                return Ok(said.child_pid);
+            }
+            if let Some(status) = child.try_wait()? {
+                bail!("cannot make the container's root ({status}): {}", process::tail(&self.log));
+            }
+            ensure!(Instant::now() < deadline, "bubblewrap does not say the container's process id");
+            tokio::time::sleep(START_LOOK).await;
+        }
     }
 }
 
+/// What bubblewrap says on its information descriptor.
 #[derive(Deserialize)]
 struct Information {
     #[serde(rename = "child-pid")]

@@ -55,7 +55,8 @@ impl Sandbox {
         let spec = pod.spec.as_ref().context("a pod has a spec")?;
         let folder = folder(&context.cluster, namespace, name, uid);
         for part in ["etc", "containers", "volumes"] {
-            fs::create_dir_all(folder.join(part)).with_context(|| format!("cannot make {}", folder.display()))?;
+            fs::create_dir_all(folder.join(part))
+                .with_context(|| format!("cannot make {}", folder.display()))?;
         }
         let node = &context.network;
         let network = if spec.host_network == Some(true) {
@@ -64,8 +65,8 @@ impl Sandbox {
             Some((node.add_pod(&namespace_name(context, uid)).await?, host_ports(spec)))
         };
         let own = network.as_ref().map(|(network, _ports)| network);
-        let pod_ips = own.map_or(node.addresses(), |own| own.addresses).both().to_vec();
-        let namespace = own.map_or(node.namespace(), |own| &own.namespace).clone();
+        let pod_ips = own.map_or_else(|| node.addresses(), |own| own.addresses).both().to_vec();
+        let namespace = own.map_or_else(|| node.namespace(), |own| &own.namespace).clone();
         let sandbox = Self { folder, namespace, pod_ips, network: Mutex::new(network) };
         let made = sandbox.complete(context, pod, spec).await;
         if made.is_err() {
@@ -90,10 +91,10 @@ impl Sandbox {
         let network = self.network.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((network, ports)) = network {
             if let Err(error) = context.network.close_ports(network.addresses, &ports).await {
-                tracing::warn!(%error, "cannot close host ports");
+                tracing::warn!(error = format!("{error:#}"), "cannot close host ports");
             }
             if let Err(error) = context.network.remove_pod(&network).await {
-                tracing::warn!(%error, "cannot remove a pod's network");
+                tracing::warn!(error = format!("{error:#}"), "cannot remove a pod's network");
             }
         }
         let _absent = fs::remove_dir_all(&self.folder);
@@ -175,6 +176,12 @@ fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
         .collect()
 }
 
+/// The users that images have by name: none of this machine's own.
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
+    www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n\
+    nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
+const GROUP: &str = "root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n";
+
 fn write_pod_files(folder: &Path, pod: &Pod, spec: &PodSpec, ips: &[IpAddr], node: &str) -> Result<()> {
     let (namespace, name, _uid) = identity(pod);
     let host_name = if spec.host_network == Some(true) { node } else { name };
@@ -188,6 +195,8 @@ fn write_pod_files(folder: &Path, pod: &Pod, spec: &PodSpec, ips: &[IpAddr], nod
         ("hosts", hosts),
         ("hostname", format!("{host_name}\n")),
         ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),
+        ("passwd", PASSWD.to_owned()),
+        ("group", GROUP.to_owned()),
         ("resolv.conf", resolv_conf(spec, namespace)),
     ];
     for (name, text) in files {
@@ -271,8 +280,10 @@ mod tests {
             {"containerPort": 53, "hostPort": 53, "protocol": "UDP"},
             {"containerPort": 8002},
         ]}]}));
-        let expected =
-            [HostPort { udp: false, host: 443, container: 8443 }, HostPort { udp: true, host: 53, container: 53 }];
+        let expected = [
+            HostPort { udp: false, host: 443, container: 8443 },
+            HostPort { udp: true, host: 53, container: 53 },
+        ];
         assert_eq!(host_ports(&spec), expected);
     }
 }

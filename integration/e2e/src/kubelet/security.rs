@@ -7,8 +7,19 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 /// What container runtimes give a container that asks for nothing.
 const DEFAULT_CAPABILITIES: [&str; 13] = [
-    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW",
-    "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "NET_RAW",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
 ];
 
 /// The identity of a container's processes.
@@ -33,19 +44,25 @@ impl Identity {
     /// When they contradict each other or ask for what is not supported, in the kubelet's words where it has them.
     pub fn of(spec: &PodSpec, container: &Container, image_user: u32) -> Result<Self> {
         let (pod, own) = (spec.security_context.as_ref(), container.security_context.as_ref());
-        ensure!(own.and_then(|own| own.privileged) != Some(true), "privileged containers are not supported here");
-        let user = own.and_then(|own| own.run_as_user).or(pod.and_then(|pod| pod.run_as_user));
+        ensure!(
+            own.and_then(|own| own.privileged) != Some(true),
+            "privileged containers are not supported here"
+        );
+        let user = own.and_then(|own| own.run_as_user).or_else(|| pod.and_then(|pod| pod.run_as_user));
         let user = user.map_or(Ok(image_user), number)?;
-        let group = own.and_then(|own| own.run_as_group).or(pod.and_then(|pod| pod.run_as_group));
+        let group = own.and_then(|own| own.run_as_group).or_else(|| pod.and_then(|pod| pod.run_as_group));
         // An image with a user has a group of the same number, as those in the table do.
         let group = group.map_or(Ok(if user == image_user { image_user } else { 0 }), number)?;
         let must_not_be_root =
-            own.and_then(|own| own.run_as_non_root).or(pod.and_then(|pod| pod.run_as_non_root)) == Some(true);
+            own.and_then(|own| own.run_as_non_root).or_else(|| pod.and_then(|pod| pod.run_as_non_root))
+                == Some(true);
         if must_not_be_root && user == 0 {
             bail!("container has runAsNonRoot and image will run as root");
         }
         let mut groups = BTreeSet::new();
-        for id in pod.into_iter().flat_map(|pod| pod.supplemental_groups.iter().flatten().chain(&pod.fs_group)) {
+        for id in
+            pod.into_iter().flat_map(|pod| pod.supplemental_groups.iter().flatten().chain(&pod.fs_group))
+        {
             groups.insert(number(*id)?);
         }
         Ok(Self {
@@ -60,11 +77,16 @@ impl Identity {
     /// The arguments of `setpriv` that make it so.
     pub fn arguments(&self) -> Vec<String> {
         let groups: Vec<_> = self.groups.iter().map(u32::to_string).collect();
-        let bounding: String = self.capabilities.iter().map(|name| format!(",+{}", name.to_lowercase())).collect();
+        let bounding: String =
+            self.capabilities.iter().map(|name| format!(",+{}", name.to_lowercase())).collect();
         let mut arguments = vec![
             format!("--reuid={}", self.user),
             format!("--regid={}", self.group),
-            if groups.is_empty() { "--clear-groups".to_owned() } else { format!("--groups={}", groups.join(",")) },
+            if groups.is_empty() {
+                "--clear-groups".to_owned()
+            } else {
+                format!("--groups={}", groups.join(","))
+            },
             format!("--bounding-set=-all{bounding}"),
             "--inh-caps=-all".to_owned(),
             "--no-new-privs".to_owned(),

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP,
-    Pod, PodCondition, PodIP, PodSpec, PodStatus,
+    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+    HostIP, Pod, PodCondition, PodIP, PodSpec, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -107,11 +107,13 @@ impl PodProgress {
     }
 
     fn init_failed(&self) -> bool {
-        self.of(Kind::Init).any(|(_name, one)| matches!(&one.phase, Phase::Terminated(ended) if ended.exit_code != 0))
+        self.of(Kind::Init)
+            .any(|(_name, one)| matches!(&one.phase, Phase::Terminated(ended) if ended.exit_code != 0))
     }
 
     fn initialized(&self) -> bool {
-        self.of(Kind::Init).all(|(_name, one)| matches!(&one.phase, Phase::Terminated(ended) if ended.exit_code == 0))
+        self.of(Kind::Init)
+            .all(|(_name, one)| matches!(&one.phase, Phase::Terminated(ended) if ended.exit_code == 0))
             && self.of(Kind::Sidecar).all(|(_name, one)| one.started)
     }
 
@@ -129,7 +131,8 @@ impl PodProgress {
             return "Pending";
         }
         if self.ended() {
-            let failed = |one: &ContainerProgress| matches!(&one.phase, Phase::Terminated(e) if e.exit_code != 0);
+            let failed =
+                |one: &ContainerProgress| matches!(&one.phase, Phase::Terminated(e) if e.exit_code != 0);
             return if self.of(Kind::App).any(|(_name, one)| failed(one)) { "Failed" } else { "Succeeded" };
         }
         let creating = |one: &ContainerProgress| {
@@ -144,7 +147,8 @@ pub fn pod_status(pod: &Pod, progress: &PodProgress, host_ips: &[IpAddr], now: T
     let spec = pod.spec.clone().unwrap_or_default();
     let before = pod.status.as_ref();
     let list = |init: bool| -> Vec<ContainerStatus> {
-        let containers = if init { spec.init_containers.clone().unwrap_or_default() } else { spec.containers.clone() };
+        let containers =
+            if init { spec.init_containers.clone().unwrap_or_default() } else { spec.containers.clone() };
         let status = |one: k8s_openapi::api::core::v1::Container| {
             Some(container_status(&one.name, one.image.as_deref(), progress.containers.get(&one.name)?))
         };
@@ -177,8 +181,11 @@ fn conditions(pod: &Pod, progress: &PodProgress, now: Timestamp) -> Vec<PodCondi
         ("ContainersReady", progress.ready()),
         ("Ready", progress.ready() && gates_open),
     ];
-    let mut conditions: Vec<PodCondition> =
-        before.clone().filter(|condition| !own.iter().any(|(kind, _holds)| condition.type_ == *kind)).cloned().collect();
+    let mut conditions: Vec<PodCondition> = before
+        .clone()
+        .filter(|condition| !own.iter().any(|(kind, _holds)| condition.type_ == *kind))
+        .cloned()
+        .collect();
     for (kind, holds) in own {
         let status = if holds { "True" } else { "False" };
         let same = before.clone().find(|condition| condition.type_ == kind && condition.status == status);
@@ -302,7 +309,14 @@ mod tests {
             let status = pod_status(&pod(), &progress, &[], Timestamp::UNIX_EPOCH);
             assert_eq!(status.phase.as_deref(), Some(expected));
             let condition = |kind: &str| {
-                status.conditions.iter().flatten().find(|condition| condition.type_ == kind).unwrap().status.clone()
+                status
+                    .conditions
+                    .iter()
+                    .flatten()
+                    .find(|condition| condition.type_ == kind)
+                    .unwrap()
+                    .status
+                    .clone()
             };
             assert_eq!(condition("Ready"), ready, "{expected}");
             assert_eq!(condition("PodScheduled"), "True", "the scheduler's own condition is kept");
@@ -316,7 +330,14 @@ mod tests {
         pod.spec.as_mut().unwrap().readiness_gates = Some(gate);
         let status = pod_status(&pod, &progress(ended(0), running(), running()), &[], Timestamp::UNIX_EPOCH);
         let of = |kind: &str| {
-            status.conditions.iter().flatten().find(|condition| condition.type_ == kind).unwrap().status.clone()
+            status
+                .conditions
+                .iter()
+                .flatten()
+                .find(|condition| condition.type_ == kind)
+                .unwrap()
+                .status
+                .clone()
         };
         assert_eq!((of("ContainersReady"), of("Ready")), ("True".to_owned(), "False".to_owned()));
     }

@@ -131,7 +131,8 @@ async fn watch_over(
     let (unhealthy, mut reasons) = mpsc::channel(1);
     let probes_stop = CancellationToken::new();
     let _probes_end_with_this = probes_stop.clone().drop_guard();
-    let subject = Subject { shared: shared.clone(), container: container.clone(), record: running.record().clone() };
+    let subject =
+        Subject { shared: shared.clone(), container: container.clone(), record: running.record().clone() };
     // After the hook: a container is not started before it is done.
     let post_start = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.clone());
     tokio::spawn(async move {
@@ -164,7 +165,7 @@ async fn terminate(shared: &PodShared, container: &Container, running: &mut Runn
             let record = running.record().clone();
             tokio::select! {
                 done = hooks::run(shared, container, &record, hook) => if let Err(error) = done {
-                    tracing::info!(container = container.name, %error, "a preStop hook failed");
+                    tracing::info!(container = container.name, error = format!("{error:#}"), "a preStop hook failed");
                 },
                 exit = running.wait() => return exit.unwrap_or(-1),
                 () = tokio::time::sleep_until(deadline) => {}

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use k8s_openapi::api::core::v1::{ConfigMap, DownwardAPIVolumeFile, KeyToPath, Secret, Volume, VolumeProjection};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Secret, Volume, VolumeProjection,
+};
 
 use super::atomic::{File, Payload};
 use super::environment::{Facts, Lookup, field};
@@ -114,7 +116,13 @@ enum Source<'a> {
 
 impl Source<'_> {
     /// All keys, or those that are listed under the paths they are given.
-    fn add(&self, files: &mut Payload, items: Option<&[KeyToPath]>, mode: u32, optional: Option<bool>) -> Result<()> {
+    fn add(
+        &self,
+        files: &mut Payload,
+        items: Option<&[KeyToPath]>,
+        mode: u32,
+        optional: Option<bool>,
+    ) -> Result<()> {
         let optional = optional == Some(true);
         let Some(keys) = self.keys() else {
             if optional {
@@ -145,8 +153,12 @@ impl Source<'_> {
         match self {
             Self::ConfigMap(_name, map) => {
                 let map = (*map)?;
-                keys.extend(map.data.iter().flatten().map(|(key, text)| (key.clone(), text.clone().into_bytes())));
-                keys.extend(map.binary_data.iter().flatten().map(|(key, bytes)| (key.clone(), bytes.0.clone())));
+                keys.extend(
+                    map.data.iter().flatten().map(|(key, text)| (key.clone(), text.clone().into_bytes())),
+                );
+                keys.extend(
+                    map.binary_data.iter().flatten().map(|(key, bytes)| (key.clone(), bytes.0.clone())),
+                );
             }
             Self::Secret(_name, secret) => {
                 let secret = (*secret)?;
@@ -203,7 +215,8 @@ mod tests {
 
     #[test]
     fn items_choose_and_rename() {
-        let volume = json!({"name": "v", "configMap": {"name": "here", "items": [{"key": "other", "path": "a/b"}]}});
+        let volume =
+            json!({"name": "v", "configMap": {"name": "here", "items": [{"key": "other", "path": "a/b"}]}});
         let files = files(volume, &Tokens::new()).unwrap().unwrap();
         assert_eq!(files.keys().collect::<Vec<_>>(), ["a/b"]);
     }

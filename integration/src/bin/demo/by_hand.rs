@@ -16,7 +16,7 @@ pub(crate) fn explain(terminal: &Terminal, world: &World) {
     let settings = world.xcc.settings();
     let dns = settings.dns;
     let gateway = world.gateway_https();
-    let dig = format!("dig @{} -p {} {FQDN}", dns.ip(), dns.port());
+    let dig = format!("dig +norec @{} -p {} {FQDN}", dns.ip(), dns.port());
     let manifest = world.east.directory().join(FILE);
 
     terminal.heading("Try it by hand");

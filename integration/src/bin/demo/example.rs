@@ -27,7 +27,8 @@ pub(crate) fn export(world: &World) -> Result<()> {
 /// Takes the label away.
 pub(crate) fn withdraw(world: &World) -> Result<()> {
     let labelled = read(FILE)?;
-    let lines: Vec<&str> = labelled.lines().filter(|line| !line.trim_start().starts_with(EXPORT_LABEL)).collect();
+    let lines: Vec<&str> =
+        labelled.lines().filter(|line| !line.trim_start().starts_with(EXPORT_LABEL)).collect();
     ensure!(lines.len() + 1 == labelled.lines().count(), "{FILE} should have the label {EXPORT_LABEL} once");
     world.east.apply(FILE, &(lines.join("\n") + "\n"))
 }

@@ -30,10 +30,11 @@ impl Journey<'_> {
     pub(crate) async fn walk(&mut self, envoy: &str) -> Result<()> {
         let terminal = self.terminal;
         example::deploy(self.world)?;
-        terminal.step(&format!("an Envoy {envoy} with the bootstrap of `xcc bootstrap` is the gateway"), async {
-            self.world.start_gateway().await
-        })
-        .await?;
+        terminal
+            .step(&format!("an Envoy {envoy} with the bootstrap of `xcc bootstrap` is the gateway"), async {
+                self.world.start_gateway().await
+            })
+            .await?;
         self.before_the_label().await?;
         self.with_the_label().await?;
         self.both_remotes().await?;
@@ -42,7 +43,8 @@ impl Journey<'_> {
     }
 
     async fn before_the_label(&self) -> Result<()> {
-        self.terminal.heading(&format!("Before the label: {FQDN} runs in the remote east, and nobody here knows"));
+        self.terminal
+            .heading(&format!("Before the label: {FQDN} runs in the remote east, and nobody here knows"));
         self.terminal.step(&format!("{FQDN} does not exist (NXDOMAIN)"), self.world.wait_gone(FQDN)).await
     }
 

@@ -84,7 +84,11 @@ fn stopped(terminal: &Terminal) -> Result<()> {
 }
 
 async fn demo(terminal: &Terminal, options: &Options) -> Result<()> {
-    let plan = Plan { dns_ttl_seconds: DNS_TTL_SECONDS, withdraw_delay: WITHDRAW_DELAY, ..Plan::new(&options.envoy) };
+    let plan = Plan {
+        dns_ttl_seconds: DNS_TTL_SECONDS,
+        withdraw_delay: WITHDRAW_DELAY,
+        ..Plan::new(&options.envoy)
+    };
     terminal.heading("Starting two remotes, each with TLS services behind an SNI ingress, and xcc serve");
     let mut world = terminal.step("remotes and xcc are up", World::without_gateway("demo", &plan)).await?;
     let result = walk(terminal, &mut world, options).await;
@@ -96,7 +100,8 @@ async fn demo(terminal: &Terminal, options: &Options) -> Result<()> {
 }
 
 async fn walk(terminal: &Terminal, world: &mut World, options: &Options) -> Result<()> {
-    std::fs::write(by_hand::ca_file(world), world.authority.pem()).context("cannot write the CA's certificate")?;
+    std::fs::write(by_hand::ca_file(world), world.authority.pem())
+        .context("cannot write the CA's certificate")?;
     Journey { terminal, world }.walk(&options.envoy).await?;
     let stays_up = !options.check && std::io::stdout().is_terminal();
     if stays_up {

@@ -1,0 +1,86 @@
+//! What the table takes, and what its serial and its dump say.
+
+use std::collections::BTreeSet;
+
+use xcc_model::ZoneName;
+
+use super::*;
+
+fn config() -> ZoneConfig {
+    let apexes = vec![ZoneName::parse("xcc.test").unwrap(), ZoneName::parse("a.test").unwrap()];
+    ZoneConfig { apexes, ttl_seconds: 30, name_server_addresses: vec!["10.9.9.9".parse().unwrap()] }
+}
+
+fn hostnames(names: &[&str]) -> Vec<Hostname> {
+    names.iter().map(|name| Hostname::parse(name).unwrap()).collect()
+}
+
+#[test]
+fn names_that_are_nobodys_to_take_are_not_taken() {
+    let refused =
+        ["xcc.test", "ns.dns.xcc.test", "dns.xcc.test", "*.dns.xcc.test", "a.example.com", "b.test"];
+    let zones = Zones::new(&config()).with_changes(&hostnames(&refused), []);
+    assert!(zones.is_empty());
+    assert_eq!(zones.serial(), Zones::new(&config()).serial());
+    let names = hostnames(&["b.xcc.test", "*.xcc.test", "a.a.test"]);
+    let zones = zones.with_changes(&names, []).with_changes(&names, &names);
+    assert_eq!(zones.len(), 3);
+    assert!(names.iter().all(|name| zones.contains(name)));
+    assert!(!zones.contains(&Hostname::parse("c.xcc.test").unwrap()));
+    let order: Vec<&str> = zones.names().map(Hostname::as_str).collect();
+    assert_eq!(order, ["*.xcc.test", "a.a.test", "b.xcc.test"]);
+}
+
+#[test]
+fn a_change_leaves_the_table_it_started_from() {
+    let before = Zones::new(&config()).with_changes(&hostnames(&["a.xcc.test"]), []);
+    let after = before.with_changes(&hostnames(&["b.xcc.test"]), &hostnames(&["a.xcc.test"]));
+    assert_eq!(before.names().collect::<Vec<_>>(), hostnames(&["a.xcc.test"]).iter().collect::<Vec<_>>());
+    assert_eq!(after.names().collect::<Vec<_>>(), hostnames(&["b.xcc.test"]).iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn rfc1982_the_serial_moves_with_all_content_and_with_nothing_else() {
+    let address = |text: &str| text.parse::<IpAddr>().unwrap();
+    let (one, two, six) = (address("10.0.0.1"), address("10.0.0.2"), address("2001:db8::1"));
+    let names = hostnames(&["a.xcc.test", "b.xcc.test"]);
+    let zones = Zones::new(&config()).with_addresses(&[one, two]).with_changes(&names, []);
+    let same = Zones::new(&ZoneConfig { apexes: config().apexes.into_iter().rev().collect(), ..config() })
+        .with_changes(names.iter().rev(), [])
+        .with_addresses(&[two, one, one]);
+    assert_eq!(zones.serial(), same.serial());
+    assert_eq!(zones.dump(), same.dump());
+    let others = [
+        zones.with_addresses(&[one]),
+        zones.with_addresses(&[one, two, six]),
+        zones.with_addresses(&[]),
+        zones.with_changes([], &names[..1]),
+        Zones::new(&ZoneConfig { ttl_seconds: 31, ..config() }),
+        Zones::new(&ZoneConfig { name_server_addresses: vec![one], ..config() }),
+        Zones::new(&ZoneConfig { apexes: config().apexes[..1].to_vec(), ..config() }),
+    ];
+    let serials: BTreeSet<u32> = others.iter().chain([&zones]).map(Zones::serial).collect();
+    assert_eq!(serials.len(), others.len() + 1);
+}
+
+#[test]
+fn the_dump_is_a_zone_file() {
+    let zones = Zones::new(&config()).with_changes(&hostnames(&["b.xcc.test", "*.a.xcc.test"]), []);
+    let soa = |zone: &str, serial: u32| {
+        format!("{zone}. 30 IN SOA ns.dns.{zone}. hostmaster.{zone}. {serial} 7200 1800 86400 30")
+    };
+    let own = |zone: &str, serial: u32| {
+        let server = format!("ns.dns.{zone}. 30 IN A 10.9.9.9");
+        [soa(zone, serial), format!("{zone}. 30 IN NS ns.dns.{zone}."), server]
+    };
+    let mut want = [own("a.test", zones.serial()), own("xcc.test", zones.serial())].concat();
+    let dumped = zones.dump();
+    assert_eq!(dumped[..6], want);
+    assert!(dumped[6].starts_with("; *.a.xcc.test. "), "{}", dumped[6]);
+    let zones = zones.with_addresses(&["2001:db8::1".parse().unwrap(), "10.0.0.1".parse().unwrap()]);
+    want = [own("a.test", zones.serial()), own("xcc.test", zones.serial())].concat();
+    for name in ["*.a.xcc.test", "b.xcc.test"] {
+        want.extend([format!("{name}. 30 IN A 10.0.0.1"), format!("{name}. 30 IN AAAA 2001:db8::1")]);
+    }
+    assert_eq!(zones.dump(), want);
+}
