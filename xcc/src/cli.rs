@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xcc_envoy::{MatcherForm, XdsAddress};
 use xcc_kube::dns_config::{DnsConfigOptions, ObjectName};
@@ -84,7 +85,7 @@ pub(crate) struct ServeArgs {
         long = "gateway-address",
         env = "XCC_GATEWAY_ADDRESS",
         value_name = "ADDRESS",
-        value_delimiter = ',',
+        value_delimiter = ',', value_parser = unicast,
         required_unless_present = "kubernetes"
     )]
     pub(crate) gateway_addresses: Vec<IpAddr>,
@@ -135,7 +136,7 @@ pub(crate) struct ServeArgs {
     pub(crate) admin_listen: SocketAddr,
 
     /// How long gateways keep a withdrawn name after DNS stopped answering it, in seconds [default: the TTL].
-    #[arg(long, env = "XCC_WITHDRAW_DELAY", value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, env = "XCC_WITHDRAW_DELAY", value_name = "SECONDS", value_parser = seconds, allow_hyphen_values = true)]
     pub(crate) withdraw_delay: Option<Duration>,
 
     /// Where the last known state is kept, so that a restart with every remote unreachable still serves it.
@@ -177,7 +178,7 @@ pub(crate) struct TranslateArgs {
         long = "gateway-address",
         env = "XCC_GATEWAY_ADDRESS",
         value_name = "ADDRESS",
-        value_delimiter = ','
+        value_delimiter = ',', value_parser = unicast
     )]
     pub(crate) gateway_addresses: Vec<IpAddr>,
 
@@ -250,7 +251,7 @@ impl From<MatcherFormArg> for MatcherForm {
 #[derive(Debug, Args)]
 pub(crate) struct BootstrapArgs {
     /// The gateway's own id, its pod name say; unique among gateways.
-    #[arg(long, env = "XCC_NODE_ID", value_name = "ID")]
+    #[arg(long, env = "XCC_NODE_ID", value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) node_id: String,
 
     /// The group of gateways that it belongs to.
@@ -372,10 +373,21 @@ fn zone(text: &str) -> Result<ZoneName, String> {
     ZoneName::parse(text).map_err(|error| error.to_string())
 }
 
+fn unicast(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text.parse().map_err(|_| "want an IPv4 or IPv6 address")?;
+    if address.is_unspecified() || address.is_multicast() {
+        return Err("nobody can connect to that address".to_owned());
+    }
+    Ok(address)
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 =
         text.strip_suffix('s').unwrap_or(text).parse().map_err(|_| "want seconds, as in 30 or 0.5")?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    if (0.0..=86_400.0).contains(&seconds) {
+        return Ok(Duration::from_secs_f64(seconds));
+    }
+    Err("want between 0 seconds and a day".to_owned())
 }
 
 #[cfg(test)]
@@ -436,7 +448,7 @@ mod tests {
         assert_eq!(seconds("0"), Ok(Duration::ZERO));
         assert_eq!(seconds("30s"), Ok(Duration::from_secs(30)));
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
-        for text in ["-1", "x", "", "1e300"] {
+        for text in ["-1", "x", "", "1e300", "86401", "NaN"] {
             assert!(seconds(text).is_err(), "{text}");
         }
     }

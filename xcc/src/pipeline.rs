@@ -12,12 +12,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use xcc_dns::{Responder, Zones};
 use xcc_kube::importing::{ImportRecord, ImportStatus};
-use xcc_model::{Diagnostic, ImportPolicy, Inventory, RemoteName, RemoteView, ServiceTable, Touched, Update};
-use xcc_xds::{Clients, TypeUrl};
+use xcc_model::{
+    Diagnostic, ImportPolicy, Inventory, Reason, RemoteName, RemoteView, ServicePort, ServiceTable, Touched,
+    Update,
+};
+use xcc_xds::{Clients, TypeStatus, TypeUrl};
 
-use crate::gate::{Gate, Generation, NameState, ZoneChange};
+use crate::gate::{Gate, GatewayAcks, NameState, ZoneChange};
 use crate::metrics::PipelineMetrics;
-use crate::publisher::Publisher;
+use crate::publisher::{Publisher, diagnostics_of};
 use crate::ready::BlockReady;
 use crate::state::StateDirectory;
 
@@ -77,6 +80,11 @@ pub(crate) struct Pipeline {
     table: ServiceTable,
     /// What gateways were told last: the table, and what was withdrawn a short while ago.
     carried: ServiceTable,
+    /// What follows from what remotes said.
+    derived_diagnostics: Vec<Diagnostic>,
+    /// The ports whose listeners a gateway refuses, with its words.
+    refusals: BTreeMap<ServicePort, String>,
+    /// All that people should know; sorted.
     diagnostics: Vec<Diagnostic>,
     gate: Gate,
     publisher: Publisher,
@@ -125,6 +133,8 @@ impl Pipeline {
             touched: BTreeMap::new(),
             table: ServiceTable::default(),
             carried: ServiceTable::default(),
+            derived_diagnostics: Vec::new(),
+            refusals: BTreeMap::new(),
             diagnostics: Vec::new(),
             gate,
             publisher,
@@ -172,10 +182,9 @@ impl Pipeline {
             self.touched.insert(update.remote.clone(), Touched::ALL);
             self.inventory.apply(update);
         }
-        if !self.touched.is_empty() {
-            self.unsynced.clear();
-            self.turn(Instant::now());
-        }
+        // The others are waited for as ever: publishing without them would take their names from the gateways.
+        self.unsynced.retain(|name| !self.touched.contains_key(name));
+        self.turn(Instant::now());
     }
 
     fn save(&mut self) {
@@ -317,9 +326,9 @@ impl Pipeline {
         if changed.names || changed.diagnostics {
             let (mut table, mut diagnostics) = ServiceTable::merge(&self.views);
             diagnostics.extend(self.publisher.keep_carriable(&mut table));
-            diagnostics.sort();
             self.table = table;
-            self.report(diagnostics);
+            self.derived_diagnostics = diagnostics;
+            self.report();
         } else {
             for name in &changed.endpoints {
                 if let (Some(backend), Some(view)) = (self.table.backends.get_mut(name), self.views.get(name))
@@ -360,9 +369,12 @@ impl Pipeline {
         }
     }
 
-    /// Keeps the diagnostics and logs what is new: once, not at every derivation.
-    fn report(&mut self, diagnostics: Vec<Diagnostic>) {
+    /// Puts together what people should know, and logs what is new: once, not at every derivation.
+    fn report(&mut self) {
         const LOGGED_AT_ONCE_MAX: usize = 20;
+        let mut diagnostics = self.derived_diagnostics.clone();
+        diagnostics.extend(self.describe_refusals());
+        diagnostics.sort();
         let is_new = |diagnostic: &&Diagnostic| self.diagnostics.binary_search(diagnostic).is_err();
         let new = diagnostics.iter().filter(is_new);
         for diagnostic in new.clone().take(LOGGED_AT_ONCE_MAX) {
@@ -386,7 +398,7 @@ impl Pipeline {
         self.carried = self.gate.gateway_table(&self.table);
         match self.publisher.publish(&self.carried) {
             Ok(generation) => {
-                self.gate.published(generation);
+                self.gate.published(generation, now);
                 debug!(
                     generation,
                     names = self.carried.imports.len(),
@@ -428,38 +440,65 @@ impl Pipeline {
     }
 
     fn observe_gateways(&mut self, now: Instant) {
-        if !self.gate.is_waiting() && self.passed_over.is_empty() {
+        if !self.gate.is_waiting() && self.passed_over.is_empty() && self.refusals.is_empty() {
             return;
         }
-        let gateways = self.gateways();
-        let acked = gateways.values().copied().collect::<Vec<_>>();
-        let change = self.gate.observe(&acked, now);
+        let gateways = self.gateways(now);
+        let acks = gateways.values().cloned().collect::<Vec<_>>();
+        let change = self.gate.observe(&acks, now);
         self.change_zone(&change);
         if change != ZoneChange::default() {
             self.status_changed(now);
         }
         if self.gate.is_open() && self.waiting_for_gateway.take().is_some() {
-            info!("a gateway carries the configuration: DNS answers from now on");
+            match gateways.is_empty() {
+                false => info!("a gateway carries the configuration: DNS answers from now on"),
+                true => info!(
+                    "no gateway has come here, so they are with other replicas: DNS answers from now on"
+                ),
+            }
             self.connections.responder.publish(self.zones.clone());
         }
         self.report_passed_over(&gateways, now);
+        self.report_refusals(now);
         self.connections.metrics.set_names(self.gate.counts());
     }
 
-    /// The gateways (clients that ask for listeners) with the generation that each has ACKed.
-    fn gateways(&self) -> BTreeMap<u64, Option<Generation>> {
+    /// The gateways (clients that ask for listeners) with what each has ACKed.
+    fn gateways(&self, now: Instant) -> BTreeMap<u64, GatewayAcks> {
         let clients = self.connections.clients.list().into_iter();
-        let acked = clients.filter_map(|client| {
+        let acks = clients.filter_map(|client| {
             let listeners = client.types.get(&TypeUrl::Listener)?;
-            let generation =
-                listeners.acked.as_ref().and_then(|version| self.publisher.generation_of(version));
-            Some((client.id, generation))
+            // A gateway that refused some listeners has all others as soon as it has answered what was sent.
+            let answered = listeners.acks + listeners.nacks == listeners.responses;
+            let version = match listeners.parked.is_empty() {
+                true => listeners.acked.as_ref(),
+                false => listeners.sent.as_ref().filter(|_| answered),
+            };
+            let acks = GatewayAcks {
+                acked: version.and_then(|version| self.publisher.generation_of(version)),
+                refused: self.ports_of(listeners).collect(),
+                connected: now.checked_sub(client.connected_for).unwrap_or(now),
+            };
+            Some((client.id, acks))
         });
-        acked.collect()
+        acks.collect()
     }
 
-    fn report_passed_over(&mut self, gateways: &BTreeMap<u64, Option<Generation>>, now: Instant) {
-        let lagging = gateways.iter().filter(|(_, acked)| self.gate.is_passed_over(**acked, now));
+    /// The ports whose listeners a gateway refuses.
+    fn ports_of(&self, listeners: &TypeStatus) -> impl Iterator<Item = ServicePort> {
+        let routes = self.carried.imports.values().flat_map(|import| &import.routes);
+        let ports = match listeners.parked.is_empty() {
+            true => BTreeSet::new(),
+            false => routes.map(|route| route.port).collect::<BTreeSet<_>>(),
+        };
+        ports
+            .into_iter()
+            .filter(|port| listeners.parked.contains_key(&*xcc_envoy::names::listener_name(*port)))
+    }
+
+    fn report_passed_over(&mut self, gateways: &BTreeMap<u64, GatewayAcks>, now: Instant) {
+        let lagging = gateways.iter().filter(|(_, acks)| self.gate.is_passed_over(acks, now));
         let lagging: BTreeSet<u64> = lagging.map(|(id, _)| *id).collect();
         for id in lagging.difference(&self.passed_over) {
             warn!(
@@ -472,6 +511,37 @@ impl Pipeline {
         }
         self.connections.metrics.gateways_passed_over.set(i64::try_from(lagging.len()).unwrap_or(i64::MAX));
         self.passed_over = lagging;
+    }
+
+    /// Puts what a gateway refuses on the HTTPProxies that want it.
+    fn report_refusals(&mut self, now: Instant) {
+        let mut refusals = BTreeMap::new();
+        for client in self.connections.clients.list() {
+            if let Some(listeners) = client.types.get(&TypeUrl::Listener)
+                && let Some(nack) = &listeners.last_nack
+            {
+                refusals.extend(self.ports_of(listeners).map(|port| (port, nack.message.clone())));
+            }
+        }
+        if refusals != self.refusals {
+            self.refusals = refusals;
+            self.report();
+            self.status_changed(now);
+        }
+    }
+
+    fn describe_refusals(&self) -> impl Iterator<Item = Diagnostic> {
+        self.refusals.iter().flat_map(|(port, text)| {
+            let imports = self.table.imports.iter();
+            let concerned =
+                imports.filter(|(_, import)| import.routes.iter().any(|route| route.port == *port));
+            concerned.flat_map(move |(hostname, import)| {
+                let message = format!(
+                    "{hostname} is not carried on port {port}: a gateway refuses the listener: {text}"
+                );
+                diagnostics_of(import, Reason::NotCarried, message)
+            })
+        })
     }
 
     fn change_zone(&mut self, change: &ZoneChange) {
@@ -527,13 +597,13 @@ impl Pipeline {
 
     fn describe_clients(&self) -> Value {
         let now = Instant::now();
-        let gateways = self.gateways();
+        let gateways = self.gateways(now);
         let clients = self.connections.clients.list().into_iter().map(|client| {
-            let acked = gateways.get(&client.id).copied();
             let mut value = serde_json::to_value(&client).unwrap_or_default();
-            if let (Some(acked), Some(object)) = (acked, value.as_object_mut()) {
-                object.insert("generationAcked".to_owned(), json!(acked));
-                object.insert("passedOver".to_owned(), json!(self.gate.is_passed_over(acked, now)));
+            if let (Some(acks), Some(object)) = (gateways.get(&client.id), value.as_object_mut()) {
+                object.insert("generation_acked".to_owned(), json!(acks.acked));
+                object.insert("ports_refused".to_owned(), json!(acks.refused));
+                object.insert("passed_over".to_owned(), json!(self.gate.is_passed_over(acks, now)));
             }
             value
         });

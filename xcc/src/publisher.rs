@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use xcc_envoy::{Cluster, ClusterLoadAssignment, GatewayConfig, MatcherForm, Omitted, Upstream};
-use xcc_model::{Backend, Diagnostic, Origin, Reason, RemoteName, ServiceTable};
+use xcc_model::{Backend, Diagnostic, Origin, Reason, RemoteName, ServiceImport, ServiceTable};
 use xcc_xds::{Resource, ResourceVersion, Snapshot, SnapshotStore, TypeUrl};
 
 use crate::gate::Generation;
@@ -132,16 +132,21 @@ pub(crate) fn describe_omitted<'a>(
 ) -> Vec<Diagnostic> {
     let describe = |Omitted { hostname, port, reason }: &Omitted| {
         let message = format!("{hostname} cannot be carried on port {port}: {reason}");
-        let origins = table.imports.get(hostname).map(|import| import.origins.as_slice()).unwrap_or_default();
-        let diagnostic = move |origin: &Origin| Diagnostic {
-            remote: origin.remote.clone(),
-            object: origin.export.object(),
-            reason: Reason::NotCarried,
-            message: message.clone(),
-        };
-        origins.iter().map(diagnostic).collect::<Vec<_>>()
+        let import = table.imports.get(hostname);
+        import.map(|import| diagnostics_of(import, Reason::NotCarried, message)).unwrap_or_default()
     };
     omitted.into_iter().flat_map(describe).collect()
+}
+
+/// The same for each HTTPProxy that an import comes from.
+pub(crate) fn diagnostics_of(import: &ServiceImport, reason: Reason, message: String) -> Vec<Diagnostic> {
+    let diagnostic = |origin: &Origin| Diagnostic {
+        remote: origin.remote.clone(),
+        object: origin.export.object(),
+        reason,
+        message: message.clone(),
+    };
+    import.origins.iter().map(diagnostic).collect()
 }
 
 /// A cluster, which warms until its endpoints come: they are sent with it, even when they are unchanged.

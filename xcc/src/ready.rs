@@ -36,6 +36,10 @@ impl Ready {
 
 impl Drop for BlockReady {
     fn drop(&mut self) {
+        // What ends in a panic was not done.
+        if std::thread::panicking() {
+            return;
+        }
         let mut tasks = self.ready.tasks();
         tasks.remove(self.task);
         info!(done = self.task, waiting_for = tasks.len(), "readiness");

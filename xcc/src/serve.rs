@@ -102,7 +102,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         connections,
         remotes,
         import_policy(&args.gateway, &args.gateway_addresses),
-        Gate::new(args.withdraw_delay()),
+        gate(args),
         Publisher::new(gateway_config(&args.gateway), stores.clone()),
         // The zones' name server is this process, if it can be said where that is.
         zones(&args.gateway, &[], Some(args.dns_listen.ip()).filter(|ip| !ip.is_unspecified())),
@@ -114,10 +114,15 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     if let Some(kubernetes) = kubernetes {
         kubernetes.run(args, updates_sender, status, health, &tasks, &shutdown);
     }
-    tasks.spawn(pipeline.run(shutdown.clone()));
     let admin = Admin { ready, registry, stores, responder, queries: queries_sender };
     let incoming = xds_listener.incoming(shutdown.clone());
     let failed = CancellationToken::new();
+    let pipeline_shutdown = shutdown.clone();
+    let pipeline = async move {
+        pipeline.run(pipeline_shutdown).await;
+        Ok(())
+    };
+    tasks.spawn(vital(pipeline, failed.clone()));
     tasks.spawn(vital(admin::serve(admin_listener, admin, shutdown.clone()), failed.clone()));
     let xds_shutdown = shutdown.clone();
     tasks.spawn(vital(async move { Ok(xds.serve(incoming, xds_shutdown).await?) }, failed.clone()));
@@ -171,6 +176,12 @@ fn gateway_addresses(
     }
 }
 
+/// In Kubernetes each gateway has its stream to one of several replicas.
+fn gate(args: &ServeArgs) -> Gate {
+    let gate = Gate::new(args.withdraw_delay());
+    if args.kubernetes { gate.replicated() } else { gate }
+}
+
 /// What names may be imported.
 pub(crate) fn import_policy(gateway: &GatewayArgs, addresses: &[IpAddr]) -> ImportPolicy {
     ImportPolicy { zones: gateway.zones.clone(), gateway_addresses: addresses.iter().copied().collect() }
@@ -191,9 +202,10 @@ pub(crate) fn zones(gateway: &GatewayArgs, addresses: &[IpAddr], name_server: Op
     Zones::new(&config).with_addresses(addresses)
 }
 
-/// Runs a part that nothing goes on without.
-async fn vital(part: impl Future<Output = anyhow::Result<()>>, failed: CancellationToken) {
-    if let Err(error) = part.await {
+/// Runs a part that nothing goes on without: when it fails or panics, the process ends and is started anew.
+async fn vital(part: impl Future<Output = anyhow::Result<()>> + Send + 'static, failed: CancellationToken) {
+    let result = tokio::spawn(part).await.context("a vital part panicked");
+    if let Err(error) = result.flatten() {
         error!("{error:#}");
         failed.cancel();
     }

@@ -11,9 +11,7 @@ use crate::cli::LogFormat;
 pub(crate) fn init(format: Option<LogFormat>) -> anyhow::Result<()> {
     // The client logs each failed request as an error; whoever makes requests reports what changes, once.
     let filter = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
-    let filter = EnvFilter::builder()
-        .with_default_directive(tracing::Level::INFO.into())
-        .parse(format!("kube_client=off,{filter}"))?;
+    let filter = EnvFilter::builder().parse(format!("info,kube_client=off,{filter}"))?;
     let terminal = std::io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let builder = SubscriberBuilder::default().with_env_filter(filter).with_writer(std::io::stderr);

@@ -138,7 +138,12 @@ impl Tls {
     /// Files have to be right at the start; Secrets may come later.
     fn load(source: TlsSource) -> anyhow::Result<Self> {
         let config = match &source {
-            TlsSource::Files { cert, key, client_ca } => Some(server_config(&read(cert, key, client_ca)?)?),
+            TlsSource::Files { cert, key, client_ca } => {
+                let files = [cert, key, client_ca].map(|path| path.display().to_string());
+                let of_files =
+                    || format!("certificate {}, key {}, client CA {}", files[0], files[1], files[2]);
+                Some(server_config(&read(cert, key, client_ca)?).with_context(of_files)?)
+            }
             TlsSource::Secrets(_) => None,
         };
         Ok(Self { source, config: ArcSwapOption::from_pointee(config) })

@@ -26,14 +26,8 @@ pub(super) struct Loaded {
 pub(super) fn load(remote: &RemoteName, path: &Path, name: &Path) -> Loaded {
     let before = Fingerprint::of(path).ok();
     let change = match read(path) {
-        Ok(Outcome::Bytes(bytes)) => match contents(remote, name, &bytes) {
-            Ok(contents) => Some(FileChange::Contents(contents)),
-            Err(refused) => Some(FileChange::Refused(refused)),
-        },
-        Ok(Outcome::TooLarge) => Some(refused(
-            Reason::LimitExceeded,
-            format!("{}: the file has more than {FILE_SIZE_MAX} bytes: split it", name.display()),
-        )),
+        Ok(Outcome::Bytes(bytes)) => Some(understood(remote, name, &bytes)),
+        Ok(Outcome::TooLarge) => Some(too_large(name)),
         Ok(Outcome::NoFile) => None,
         Err(error) if error.kind() == io::ErrorKind::NotFound => before
             .map(|_| refused(Reason::Unreadable, format!("{}: the link leads to nothing", name.display()))),
@@ -64,6 +58,25 @@ fn read(path: &Path) -> io::Result<Outcome> {
     // One byte more than fits: the file may grow meanwhile.
     File::open(path)?.take(FILE_SIZE_MAX as u64 + 1).read_to_end(&mut bytes)?;
     Ok(if bytes.len() > FILE_SIZE_MAX { Outcome::TooLarge } else { Outcome::Bytes(bytes) })
+}
+
+/// Reads what was named by itself, a pipe or standard input too, to its end.
+pub(super) fn load_named(remote: &RemoteName, path: &Path) -> Result<FileChange, io::Error> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_SIZE_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(if bytes.len() > FILE_SIZE_MAX { too_large(path) } else { understood(remote, path, &bytes) })
+}
+
+fn understood(remote: &RemoteName, name: &Path, bytes: &[u8]) -> FileChange {
+    match contents(remote, name, bytes) {
+        Ok(contents) => FileChange::Contents(contents),
+        Err(refused) => FileChange::Refused(refused),
+    }
+}
+
+fn too_large(name: &Path) -> FileChange {
+    let what = format!("{}: the file has more than {FILE_SIZE_MAX} bytes: split it", name.display());
+    refused(Reason::LimitExceeded, what)
 }
 
 fn refused(reason: Reason, what: String) -> FileChange {

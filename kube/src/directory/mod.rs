@@ -25,7 +25,7 @@ use xcc_model::{Change, Diagnostic, RemoteName, Update};
 
 use follow::Follower;
 use holdings::{FileChange, Holdings};
-use load::load;
+use load::{load, load_named};
 use problems::{scan_problems, too_many_files};
 use scan::FILES_MAX;
 use watch::Inbox;
@@ -143,8 +143,8 @@ pub fn read_once<P: AsRef<Path>>(remote: &RemoteName, paths: &[P]) -> Result<Vec
         let path = path.as_ref();
         let metadata = fs::metadata(path).map_err(|source| unreadable(path, source))?;
         if !metadata.is_dir() {
-            fs::File::open(path).map_err(|source| unreadable(path, source))?;
-            batch.extend(load(remote, path, path).change.map(|change| (Arc::from(path), change)));
+            let change = load_named(remote, path).map_err(|source| unreadable(path, source))?;
+            batch.push((Arc::from(path), change));
             continue;
         }
         let mut listing = scan::scan(path, &mut |_, _| {});
