@@ -23,6 +23,9 @@ pub(crate) struct Inbox {
     requests: Box<[[u8; REQUEST_OCTETS_MAX]; BATCH]>,
     headers: MultiHeaders<SockaddrStorage>,
     any_address: bool,
+    /// How many datagrams the next call may take: twice what the last one took, since each has its price even if it does
+    /// not come.
+    width: usize,
 }
 
 /// One datagram.
@@ -62,7 +65,8 @@ impl Inbox {
     pub(crate) fn new(any_address: bool) -> Self {
         let control = any_address.then(|| cmsg_space!(in_pktinfo, in6_pktinfo));
         let headers = MultiHeaders::preallocate(BATCH, control);
-        Self { requests: Box::new([[0; REQUEST_OCTETS_MAX]; BATCH]), headers, any_address }
+        let requests = Box::new([[0; REQUEST_OCTETS_MAX]; BATCH]);
+        Self { requests, headers, any_address, width: BATCH }
     }
 
     /// Takes what waits, and hands over each datagram.
@@ -73,14 +77,22 @@ impl Inbox {
         mut take: impl FnMut(Datagram<'_>),
     ) -> Result<(), Errno> {
         let mut slices = self.requests.each_mut().map(|request| [IoSliceMut::new(request)]);
-        let messages = recvmmsg(socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), flags, None)?;
+        let slices = slices.iter_mut().take(self.width);
+        let messages = recvmmsg(socket.as_raw_fd(), &mut self.headers, slices, flags, None)?;
+        let mut count = 0;
         for message in messages {
+            count += 1;
+            // No octets and no sender: somebody wants the thread to wake up. An empty datagram gets no reply either.
+            if message.bytes == 0 {
+                continue;
+            }
             let Some(client) = message.address else { continue };
             let Some(address) = socket_address(&client) else { continue };
             let asked = if self.any_address { asked(&message) } else { None };
             let octets = message.iovs().next().unwrap_or_default();
             take(Datagram { client: address, octets, route: Route { client, asked } });
         }
+        self.width = (2 * count).clamp(1, BATCH);
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ mod connections;
 mod differential;
 mod dump;
 mod fast;
+mod key;
 mod latency;
 mod metrics;
 mod name;

@@ -14,7 +14,7 @@ pub(crate) const FLAG_RESPONSE: u8 = 0x80;
 pub(crate) const OPCODE_BITS: u8 = 0x78;
 /// RD in the third octet.
 pub(crate) const FLAG_RECURSION_DESIRED: u8 = 0x01;
-/// CD in the fourth octet (RFC 4035, section 3.1.6).
+/// CD in the fourth octet: copied (RFC 4035, section 3), though section 3.1.6 would have it cleared.
 pub(crate) const FLAG_CHECKING_DISABLED: u8 = 0x10;
 /// DO in the flags of OPT (RFC 3225).
 pub(crate) const EDNS_DNSSEC_OK: u8 = 0x80;

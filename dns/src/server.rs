@@ -118,8 +118,10 @@ impl DnsServer {
     ///
     /// An error is one of the operating system at the start: no thread can be made, or no runtime is there.
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
-        // A child that is cancelled too when this future is dropped, since threads would go on.
+        // A child that is cancelled too when this future is dropped, since threads would go on. Variables are dropped in
+        // the reverse order: the token is cancelled before the threads wake up to see it.
         let stop = shutdown.child_token();
+        let wakers = self.workers.iter().map(udp::Worker::waker).collect::<io::Result<Vec<_>>>()?;
         let _stop_on_drop = stop.clone().drop_guard();
         let mut threads = Vec::with_capacity(self.workers.len());
         for worker in self.workers {
@@ -146,6 +148,7 @@ impl DnsServer {
             tracker.spawn(tcp::serve(listener, service.clone()));
         }
         stop.cancelled().await;
+        drop(wakers);
         tracker.close();
         if timeout(DRAIN, tracker.wait()).await.is_err() {
             tracing::debug!(connections = tracker.len(), "DNS connections are cut off");
@@ -178,7 +181,7 @@ impl DnsServer {
         let listener = socket::tcp(address, v6_only).map_err(failed("tcp"))?;
         let bound = listener.local_addr().map_err(failed("tcp"))?;
         let sockets = (0..self.config.udp_sockets.clamp(1, UDP_SOCKETS_MAX))
-            .map(|_| socket::udp(bound, v6_only, udp::PATIENCE))
+            .map(|_| socket::udp(bound, v6_only))
             .collect::<io::Result<Vec<_>>>()
             .map_err(failed("udp"))?;
         let worker = |socket| udp::Worker::new(socket, bound, self.udp.clone(), &self.metrics);

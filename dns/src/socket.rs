@@ -3,12 +3,11 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Duration;
 
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, shutdown, socket,
+    sockopt,
 };
-use nix::sys::time::TimeVal;
 
 /// Connections that wait to be accepted. The kernel takes less if its own limit is lower.
 const TCP_BACKLOG: i32 = 1024;
@@ -29,12 +28,11 @@ pub(crate) fn tcp(address: SocketAddr, v6_only: bool) -> io::Result<TcpListener>
 }
 
 /// A socket that shares its port with others of the same process, the kernel spreading clients over them. Receiving
-/// blocks, at most for the given time.
-pub(crate) fn udp(address: SocketAddr, v6_only: bool, patience: Duration) -> io::Result<UdpSocket> {
+/// blocks until [`wake`].
+pub(crate) fn udp(address: SocketAddr, v6_only: bool) -> io::Result<UdpSocket> {
     let socket = open(address, SockType::Datagram, v6_only)?;
     setsockopt(&socket, sockopt::ReusePort, &true)?;
     setsockopt(&socket, sockopt::RcvBuf, &UDP_RECEIVE_BUFFER_OCTETS)?;
-    setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::from(libc_timeval(patience)))?;
     if address.ip().is_unspecified() {
         match address {
             SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
@@ -43,6 +41,13 @@ pub(crate) fn udp(address: SocketAddr, v6_only: bool, patience: Duration) -> io:
     }
     bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
     Ok(UdpSocket::from(socket))
+}
+
+/// Ends the waiting of whoever receives from the socket: an empty message without sender comes, now and from now on, when
+/// there is no other one. A timeout would do too, but costs a timer for each time that somebody waits.
+pub(crate) fn wake(socket: &UdpSocket) {
+    // Linux says that the socket is not connected, and wakes those who wait all the same.
+    drop(shutdown(socket.as_raw_fd(), Shutdown::Read));
 }
 
 fn open(address: SocketAddr, kind: SockType, v6_only: bool) -> io::Result<OwnedFd> {
@@ -55,11 +60,4 @@ fn open(address: SocketAddr, kind: SockType, v6_only: bool) -> io::Result<OwnedF
         setsockopt(&socket, sockopt::Ipv6V6Only, &v6_only)?;
     }
     Ok(socket)
-}
-
-fn libc_timeval(duration: Duration) -> nix::libc::timeval {
-    nix::libc::timeval {
-        tv_sec: nix::libc::time_t::try_from(duration.as_secs()).unwrap_or(nix::libc::time_t::MAX),
-        tv_usec: nix::libc::suseconds_t::from(duration.subsec_micros()),
-    }
 }

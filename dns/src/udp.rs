@@ -3,6 +3,7 @@
 //! Threads of their own rather than tasks: a batch costs one system call to receive and none to wait, and answers do not
 //! queue behind whatever else the runtime does.
 
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,10 +20,9 @@ use crate::metrics::{DnsMetrics, Shard};
 use crate::query_log::QueryLog;
 use crate::rate_limit::{Limiter, Verdict};
 use crate::responder::{DropReason, Outcome, Responder, Transport, respond, truncate};
+use crate::socket::wake;
 use crate::zone::Zones;
 
-/// How long a thread may take to see that it is to stop.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 /// Pause after an error of the socket, so that a lasting one does not take a processor.
 const ERROR_PAUSE: Duration = Duration::from_millis(20);
 /// Batches that are still answered after the stop.
@@ -58,6 +58,15 @@ struct Desk<'a> {
     batches: u64,
 }
 
+/// Wakes a worker when it is dropped.
+pub(crate) struct Waker(UdpSocket);
+
+impl Drop for Waker {
+    fn drop(&mut self) {
+        wake(&self.0);
+    }
+}
+
 impl Worker {
     /// For a socket that is bound to this address.
     pub(crate) fn new(
@@ -67,6 +76,11 @@ impl Worker {
         metrics: &DnsMetrics,
     ) -> Self {
         Self { socket, address, service, shard: metrics.shard() }
+    }
+
+    /// What ends the waiting of [`Worker::run`] once the stop is there.
+    pub(crate) fn waker(&self) -> io::Result<Waker> {
+        Ok(Waker(self.socket.try_clone()?))
     }
 
     /// Answers until the stop, and then what waits already. A panic costs its batch, not the thread.

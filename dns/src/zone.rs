@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::addresses::Addresses;
 use crate::apex::{Origin, ZoneConfig};
+use crate::key::Key;
 use crate::name::Name;
 use crate::reverse::Reverse;
 use crate::rrset::{HttpsService, RrSet};
@@ -27,7 +28,7 @@ pub struct Zones {
     pub(crate) https: Option<Arc<RrSet>>,
     pub(crate) reverse: Arc<Reverse>,
     /// Keyed by wire form in lower case. The hasher is the seeded one: names are chosen by the remotes.
-    pub(crate) nodes: imbl::HashMap<Arc<[u8]>, Node>,
+    pub(crate) nodes: imbl::HashMap<Key, Node>,
     names: usize,
     /// Sum of the names' hashes, so that adding and removing commute.
     names_hash: u64,

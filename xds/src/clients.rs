@@ -10,7 +10,9 @@ use std::{
 use serde::{Serialize, Serializer};
 use tokio::{sync::watch, time::Instant};
 
-use crate::{node::NodeInfo, response::Variant, status::TypeStatus, type_url::TypeUrl};
+use crate::{
+    node::NodeInfo, response::Variant, status::TypeStatus, type_url::TypeUrl, version::ResourceVersion,
+};
 
 /// One connected client: one stream. An Envoy with ADS has one; with per-type services it has one for each type.
 #[derive(Clone, Debug, Serialize)]
@@ -38,6 +40,21 @@ pub struct ClientStatus {
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.as_secs_f64())
+}
+
+/// A version of a resource that connected clients refuse, see [`Clients::refusals`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Refusal {
+    /// The type of the resource.
+    pub type_url: TypeUrl,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The version that is refused.
+    pub version: ResourceVersion,
+    /// The error text of one of the clients.
+    pub message: Arc<str>,
+    /// How many clients refuse it.
+    pub clients: usize,
 }
 
 /// The connected clients; clones share the list.
@@ -69,6 +86,35 @@ impl Clients {
                 ClientStatus { connected_for, ..lock(&client.status).clone() }
             })
             .collect()
+    }
+
+    /// Which resources are refused by clients that are connected, at versions that are still current, in the order of types
+    /// and names.
+    ///
+    /// The server finds out by itself which of several resources a client refuses, and serves the others. Where one
+    /// resource stands for many things (a Listener with thousands of names), this tells the caller to look further: publish
+    /// a snapshot whose resource lacks half of what changed, and see whether that one is ACKed or refused. A resource is
+    /// listed as soon as it alone is known to be refused, and no longer once no connected client is at that version.
+    /// [`changed`](Self::changed) tells when to look again.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        let connected: Vec<_> = lock(&self.inner.connected).values().cloned().collect();
+        let mut refusals: BTreeMap<_, Refusal> = BTreeMap::new();
+        for client in connected {
+            for (type_url, status) in &lock(&client.status).types {
+                for (name, parked) in &status.parked {
+                    let key = (type_url.clone(), Arc::clone(name), parked.version.clone());
+                    let refusal = refusals.entry(key).or_insert_with(|| Refusal {
+                        type_url: type_url.clone(),
+                        name: Arc::clone(name),
+                        version: parked.version.clone(),
+                        message: Arc::clone(&parked.message),
+                        clients: 0,
+                    });
+                    refusal.clients += 1;
+                }
+            }
+        }
+        refusals.into_values().collect()
     }
 
     /// How many are connected.
@@ -153,6 +199,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::Parked;
 
     #[tokio::test(start_paused = true)]
     async fn a_client_is_listed_while_its_handle_lives() {
@@ -178,5 +225,35 @@ mod tests {
         drop(handle);
         assert!(changed.has_changed().unwrap());
         assert!(clients.is_empty());
+    }
+
+    #[tokio::test]
+    async fn refusals_are_counted_over_clients() {
+        let clients = Clients::default();
+        let parked = |names: &[(&str, &str)]| TypeStatus {
+            parked: names
+                .iter()
+                .map(|(name, version)| {
+                    let version = ResourceVersion::from(*version);
+                    (Arc::from(*name), Parked { version, message: format!("{name} is bad").into() })
+                })
+                .collect(),
+            ..Default::default()
+        };
+        let connect = |id, names: &[(&str, &str)]| {
+            let handle = clients.connect(id, Variant::Delta, &NodeInfo::default());
+            handle.update([(&TypeUrl::Listener, parked(names))].into_iter());
+            handle
+        };
+        let one = connect(1, &[("l", "1"), ("m", "1")]);
+        let _other = connect(2, &[("l", "1")]);
+        let _older = connect(3, &[("l", "0")]);
+        let brief = || -> Vec<String> {
+            let refusals = clients.refusals();
+            refusals.iter().map(|r| format!("{}@{} {} {}", r.name, r.version, r.clients, r.message)).collect()
+        };
+        assert_eq!(brief(), ["l@0 1 l is bad", "l@1 2 l is bad", "m@1 1 m is bad"]);
+        drop(one);
+        assert_eq!(brief(), ["l@0 1 l is bad", "l@1 1 l is bad"]);
     }
 }

@@ -48,7 +48,8 @@
 //!
 //! - Equal content has equal versions in every process, so a restart or another replica sends nothing again.
 //! - Without a snapshot nothing is answered; an empty answer would make clients drop what they have.
-//! - One response of a type is in flight to a client. What a client refused (NACK) is not sent to it again until it changes.
+//! - One response of a type is in flight to a client. What a client refused (NACK) is not sent to it again until it changes;
+//!   what was only in the same response goes through.
 //! - Additions go out as Cluster, ClusterLoadAssignment, Listener, RouteConfiguration, each after the client answered
 //!   what it refers to; removals go the other way. A ClusterLoadAssignment is sent again with its Cluster.
 //! - The bytes of a resource are encoded once and shared by all clients. A slow client costs only itself.
@@ -73,7 +74,7 @@ mod type_url;
 mod version;
 mod wire;
 
-pub use clients::{ClientStatus, Clients};
+pub use clients::{ClientStatus, Clients, Refusal};
 pub use config::ServerConfig;
 pub use metrics::Metrics;
 pub use node::{Locality, NodeInfo, NodeResolver, Peer};

@@ -30,6 +30,8 @@ mod model;
 #[cfg(test)]
 mod order_tests;
 #[cfg(test)]
+mod pitfalls;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod sotw_tests;

@@ -6,8 +6,10 @@
 #![deny(missing_docs)]
 
 pub mod cpu;
+pub mod differential;
 pub mod dns;
 pub mod peer;
 pub mod random;
 pub mod statistics;
 pub mod table;
+pub mod xds;

@@ -19,18 +19,53 @@ const READY_LIMIT: Duration = Duration::from_secs(120);
 /// # Errors
 /// When a manifest is refused, or something does not come up in time.
 pub async fn import(importing: &Cluster, exporting: &Cluster) -> Result<()> {
-    apply(exporting, "manifests/remote").await?;
     apply(importing, "manifests").await?;
+    add_remote(importing, exporting).await?;
+    apply(importing, "manifests/cluster-dns").await?;
+    ready(importing).await?;
+    wait_for(importing, "--for=condition=Complete", "job/xcc-dns-config-apply").await
+}
+
+/// Adds a RemoteCluster of a cluster's own name, with all that it needs on both sides.
+///
+/// # Errors
+/// When a manifest is refused.
+pub async fn add_remote(importing: &Cluster, exporting: &Cluster) -> Result<()> {
+    allow(exporting).await?;
     let secret = remote_secret(exporting).await?;
     importing.kubectl_input(&["apply", "--filename", "-"], &secret).await?;
-    importing.kubectl_input(&["apply", "--filename", "-"], &remote_cluster(exporting.name())).await?;
-    apply(importing, "manifests/cluster-dns").await?;
+    importing.kubectl_input(&["apply", "--filename", "-"], &remote_cluster(exporting.name())).await.map(drop)
+}
+
+/// Makes the ServiceAccount that may read what a cluster exports, or what is missing of it.
+///
+/// # Errors
+/// When a manifest is refused.
+pub async fn allow(exporting: &Cluster) -> Result<()> {
+    apply(exporting, "manifests/remote").await
+}
+
+/// Deletes a RemoteCluster and its Secret.
+///
+/// # Errors
+/// When they are not there.
+pub async fn remove_remote(importing: &Cluster, name: &str) -> Result<()> {
+    let (remote, secret) = (format!("remotecluster/{name}"), format!("secret/{name}-kubeconfig"));
+    importing.kubectl(&["delete", "--namespace", NAMESPACE, &remote, &secret]).await.map(drop)
+}
+
+/// Waits until xcc, its gateway and all RemoteClusters are ready.
+///
+/// # Errors
+/// When they are not in time.
+pub async fn ready(importing: &Cluster) -> Result<()> {
     for object in ["deployment/xcc", "deployment/xcc-gateway"] {
         importing.rollout(NAMESPACE, object, READY_LIMIT).await?;
     }
-    let remote = format!("remotecluster/{}", exporting.name());
-    wait_for(importing, "--for=condition=Ready", &remote).await?;
-    wait_for(importing, "--for=condition=Complete", "job/xcc-dns-config-apply").await
+    let timeout = format!("--timeout={}s", READY_LIMIT.as_secs());
+    let all =
+        ["wait", "--namespace", NAMESPACE, &timeout, "--for=condition=Ready", "remoteclusters", "--all"];
+    importing.kubectl(&all).await.map(drop)
 }
 
 /// The Secret with which others read a cluster, made by the script that the manifests come with.

@@ -1,19 +1,16 @@
 //! The journeys: what the clusters must do before xcc runs in them, and the ancestor's with xcc.
 
-use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::client::{PATIENCE, by_name, reaches, text, unresolved};
 use crate::cluster::Cluster;
 use crate::kubelet::heartbeat::{AddressFamilies, NodeOptions};
 use crate::progress::Progress;
 use crate::wait;
 use crate::world::World;
 use crate::{example, installation};
-
-/// What a step may take on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What shared-services exports, and workloads.
 const NAME: &str = "nginx.xcc.test";
@@ -185,14 +182,23 @@ async fn outage(cluster: &mut Cluster) -> Result<()> {
     example::delete(cluster).await
 }
 
-/// xcc in both clusters, each importing from the other: the ancestor's journey, in both directions at once.
+/// Installs xcc in both clusters, each importing from the other.
+///
+/// # Errors
+/// When a manifest is refused, or something does not come up in time.
+pub async fn install(world: &World, progress: Progress) -> Result<()> {
+    let (one, two) = (&world.shared_services, &world.workloads);
+    tokio::try_join!(installation::import(two, one), installation::import(one, two))?;
+    progress.say("both: xcc and its gateway are ready, and the cluster's DNS asks xcc");
+    Ok(())
+}
+
+/// The ancestor's journey, in both directions at once.
 ///
 /// # Errors
 /// The first step that did not hold.
 pub async fn walk_xcc(world: &World, progress: Progress) -> Result<()> {
     let (one, two) = (&world.shared_services, &world.workloads);
-    tokio::try_join!(installation::import(two, one), installation::import(one, two))?;
-    progress.say("both: xcc and its gateway are ready, and the cluster's DNS asks xcc");
     tokio::try_join!(direction(one, two, NAME, progress), direction(two, one, OTHER_NAME, progress))?;
     Ok(())
 }
@@ -206,21 +212,13 @@ async fn direction(exporting: &Cluster, importing: &Cluster, name: &str, progres
 
     example::export(exporting, name).await?;
     let start = progress.elapsed();
-    let header = format!("x-cluster: {from}");
-    wait::until(&format!("{to} reaches {name}"), PATIENCE, async || {
-        let answer = by_name(importing, name).await?;
-        Ok(wait::holds(answer.contains("HTTP/2 200") && answer.contains(&header)))
-    })
-    .await?;
+    reaches(importing, name, from).await?;
     let took = progress.elapsed().saturating_sub(start).as_millis();
     progress
         .say(format!("{to}: https://{name} answers HTTP/2 200 from {from}, {took} ms after it was applied"));
 
     example::unexport(exporting).await?;
-    wait::until(&format!("{name} is withdrawn"), PATIENCE, async || {
-        Ok(wait::holds(by_name(importing, name).await?.contains("Could not resolve host")))
-    })
-    .await?;
+    unresolved(importing, name).await?;
     progress.say(format!("{to}: {name} is not resolved after the label is removed"));
 
     example::delete(exporting).await?;
@@ -230,15 +228,4 @@ async fn direction(exporting: &Cluster, importing: &Cluster, name: &str, progres
     .await?;
     progress.say(format!("{to}: no ServiceRecord is left after the namespace is deleted"));
     Ok(())
-}
-
-/// What a client pod sees that knows nothing but the name.
-async fn by_name(from: &Cluster, name: &str) -> Result<String> {
-    let url = format!("https://{name}/");
-    Ok(text(&from.exec_in_client(&["curl", "-sS", "-k", "-i", "--max-time", "5", &url]).await?))
-}
-
-/// What a command printed, on either side.
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

@@ -9,6 +9,7 @@
 #![deny(missing_docs)]
 
 pub mod addons;
+pub mod client;
 pub mod cluster;
 pub mod container_exec;
 pub mod control_plane;
@@ -19,6 +20,7 @@ pub mod journey;
 pub mod kubelet;
 pub mod lan;
 pub mod layout;
+pub mod load;
 pub mod lock;
 pub mod netns;
 pub mod node;
@@ -26,6 +28,7 @@ pub mod parts;
 pub mod pki;
 pub mod process;
 pub mod progress;
+pub mod scenario;
 pub mod sweep;
 pub mod wait;
 pub mod world;

@@ -16,7 +16,7 @@ use xcc_e2e::lock::Lock;
 use xcc_e2e::progress::Progress;
 use xcc_e2e::sweep::CLUSTERS;
 use xcc_e2e::world::World;
-use xcc_e2e::{journey, layout, parts, process, sweep, wait};
+use xcc_e2e::{journey, layout, parts, process, scenario, sweep, wait};
 
 /// How long a run that was told to end may take.
 const END_LIMIT: Duration = Duration::from_secs(90);
@@ -37,8 +37,11 @@ enum Command {
     Up,
     /// Ends what `up` left running, and removes every trace
     Down,
-    /// Brings both clusters up, walks the journey, and takes them down
-    Run,
+    /// Brings both clusters up, walks the journey and the scenarios, and takes them down
+    Run {
+        /// Only these scenarios, and nothing before them but what they need
+        scenarios: Vec<String>,
+    },
     /// Runs a command in a container of a run that is up, as kubectl exec would
     Exec {
         /// shared-services or workloads
@@ -68,7 +71,7 @@ async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Up => up().await,
         Command::Down => down().await,
-        Command::Run => run().await,
+        Command::Run { scenarios } => run(&scenarios).await,
         Command::Hold => hold().await,
         Command::Exec { cluster, namespace, pod, container, argv } => {
             return exec(
@@ -93,7 +96,9 @@ async fn main() -> ExitCode {
 }
 
 /// The whole journey. Whatever happens, a panic and Ctrl-C too, nothing is left but the logs.
-async fn run() -> Result<()> {
+async fn run(scenarios: &[String]) -> Result<()> {
+    let all = scenarios.is_empty();
+    let scenarios = scenario::find(scenarios)?;
     let progress = Progress::new();
     parts::provide().await?;
     let xcc = layout::xcc()?;
@@ -101,8 +106,14 @@ async fn run() -> Result<()> {
     let walk = async {
         let mut world = World::up(progress, Images::new(Some(xcc))).await?;
         let walked = async {
-            journey::walk(&mut world, progress).await?;
-            journey::walk_xcc(&world, progress).await
+            if all {
+                journey::walk(&mut world, progress).await?;
+            }
+            journey::install(&world, progress).await?;
+            if all {
+                journey::walk_xcc(&world, progress).await?;
+            }
+            scenario::walk(&mut world, progress, &scenarios).await
         };
         let walked = walked.await;
         if walked.is_err() {
@@ -113,7 +124,7 @@ async fn run() -> Result<()> {
     };
     let walked = tokio::select! {
         walked = AssertUnwindSafe(walk).catch_unwind() => {
-            walked.unwrap_or_else(|_panic| Err(anyhow::anyhow!("the journey panicked")))
+            walked.unwrap_or_else(|_panic| Err(anyhow::anyhow!("it panicked")))
         }
         () = told_to_end() => Err(anyhow::anyhow!("interrupted")),
     };

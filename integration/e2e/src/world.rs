@@ -20,7 +20,7 @@ const WORKERS: usize = 2;
 const FIRST_NUMBERS: [u8; 2] = [10, 130];
 
 /// The objects that a failure is understood by. No Secrets.
-const EVIDENCE: [&str; 11] = [
+const EVIDENCE: [&str; 12] = [
     "nodes",
     "pods",
     "deployments",
@@ -32,7 +32,11 @@ const EVIDENCE: [&str; 11] = [
     "configmaps",
     "httpproxies",
     "certificates",
+    "leases",
 ];
+
+/// Those of xcc's own kinds, which a cluster may not know yet.
+const OWN_EVIDENCE: [&str; 2] = ["remoteclusters", "servicerecords"];
 
 /// Both clusters.
 pub struct World {
@@ -98,11 +102,13 @@ impl World {
     /// Writes what a person needs to understand a failure beside the logs: the objects of both clusters.
     pub async fn keep_evidence(&self) {
         for cluster in [&self.shared_services, &self.workloads] {
-            let kinds = EVIDENCE.join(",");
-            let objects = cluster.kubectl(&["get", &kinds, "--all-namespaces", "--output=yaml"]).await;
-            let text = objects.unwrap_or_else(|error| format!("{error:#}\n"));
-            // This is done while something else fails; that is what is to be told.
-            let _unwritten = std::fs::write(layout::logs().join(cluster.name()).join("objects.yaml"), text);
+            for (file, kinds) in [("objects.yaml", EVIDENCE.as_slice()), ("xcc.yaml", &OWN_EVIDENCE)] {
+                let kinds = kinds.join(",");
+                let objects = cluster.kubectl(&["get", &kinds, "--all-namespaces", "--output=yaml"]).await;
+                let text = objects.unwrap_or_else(|error| format!("{error:#}\n"));
+                // This is done while something else fails; that is what is to be told.
+                let _unwritten = std::fs::write(layout::logs().join(cluster.name()).join(file), text);
+            }
         }
     }
 }

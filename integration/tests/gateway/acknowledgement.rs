@@ -1,16 +1,24 @@
 //! A name is answered only when the gateways have it.
 
+use std::net::SocketAddr;
+
 use anyhow::{Result, ensure};
 use hickory_proto::op::ResponseCode;
 use http::StatusCode;
+use xcc_integration::manifests::HttpProxy;
 use xcc_integration::resolver::Resolution;
 use xcc_integration::wait;
 use xcc_integration::world::{Plan, World};
+use xcc_integration::xcc::PORT_OFFSET;
+
+/// A service port whose listener Envoy cannot open.
+const PORT: u16 = 8080;
 
 crate::with_each_envoy!(
     nothing_is_answered_before_a_gateway_came,
     a_name_waits_for_the_acknowledgement,
     a_gateway_that_lags_is_passed_over,
+    a_refused_listener_holds_up_the_names_of_its_port_only,
     an_answered_name_outlives_its_gateway,
 );
 
@@ -103,6 +111,42 @@ async fn a_gateway_that_lags_is_passed_over(envoy: &str) {
         second.check_clean().await
     })
     .await;
+}
+
+async fn a_refused_listener_holds_up_the_names_of_its_port_only(envoy: &str) {
+    // Ended by hand: the harness' own check wants that Envoy never refused anything.
+    let mut world = start_without_gateway(envoy).await;
+    let result = async {
+        world.start_gateway().await?;
+        world.east.export("east", "east.xcc.test")?;
+        world.wait_resolvable("east.xcc.test").await?;
+        // Envoy cannot bind what somebody else listens on.
+        let taken = SocketAddr::new(world.gateway_https().ip(), PORT + PORT_OFFSET);
+        let occupier = std::net::TcpListener::bind(taken)?;
+        let busy = HttpProxy::exported("busy", "busy.xcc.test").annotated("service-port", &PORT.to_string());
+        world.east.apply("busy.yaml", &busy.manifest())?;
+        wait_in_table(&world, "a gateway refuses the listener").await?;
+
+        world.west.export("west", "west.xcc.test")?;
+        world.wait_resolvable("west.xcc.test").await?;
+        ensure!(world.client.get("west.xcc.test", "/").await?.cluster == "west");
+        let answer = world.resolver.resolve("busy.xcc.test").await?;
+        ensure!(answer == Resolution::Failure(ResponseCode::NXDomain), "{answer:?}");
+        // A new process hears the refusal anew, and of the rest that it is there.
+        world.xcc.kill_and_restart()?;
+        world.xcc.wait_ready().await?;
+        for name in ["east.xcc.test", "west.xcc.test"] {
+            world.wait_resolvable(name).await?;
+        }
+
+        drop(occupier);
+        world.east.delete("busy.yaml")?;
+        wait::until("nothing is refused any more", async || {
+            Ok(wait::holds(!world.xcc.debug("table").await?.to_string().contains("refuses")))
+        })
+        .await
+    };
+    finish(result.await, &world);
 }
 
 async fn an_answered_name_outlives_its_gateway(envoy: &str) {

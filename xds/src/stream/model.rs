@@ -32,6 +32,8 @@ pub(super) struct TypeModel {
     /// Names that may be repeated: asked for, or refreshed with their cluster.
     repeatable: BTreeSet<Arc<str>>,
     repeatable_all: bool,
+    /// Refused in company: may come again to find out which is to blame.
+    suspected: BTreeSet<Arc<str>>,
     /// SotW: the last request that the server read had a `*`.
     starred: bool,
 }
@@ -55,6 +57,10 @@ pub(super) struct Model {
     pub(super) types: BTreeMap<TypeUrl, TypeModel>,
     to_server: VecDeque<Request>,
     to_client: VecDeque<Response>,
+    /// The client refuses every response with one of these, as a whole.
+    pub(super) bad: BTreeSet<ResourceVersion>,
+    /// It says which ones.
+    pub(super) names_the_bad: bool,
 }
 
 impl Model {
@@ -67,6 +73,8 @@ impl Model {
             types: BTreeMap::new(),
             to_server: VecDeque::new(),
             to_client: VecDeque::new(),
+            bad: BTreeSet::new(),
+            names_the_bad: false,
         }
     }
 
@@ -215,7 +223,9 @@ impl Model {
             assert!(asked || typed.last_sent.get(name) != Some(&None), "{name} was removed already");
             typed.last_sent.insert(Arc::clone(name), None);
         }
-        typed.repeatable_all = false;
+        // A part of what was refused in company comes first, whatever was asked for since.
+        let is_trial = response.resources.iter().all(|r| typed.suspected.contains(r.name()));
+        typed.repeatable_all &= is_trial && !response.resources.is_empty();
     }
 
     /// The client reads one response and ACKs or NACKs it. False if there is none.
@@ -223,6 +233,11 @@ impl Model {
         let Some(response) = self.to_client.pop_front() else {
             return false;
         };
+        let bad = response.resources.iter().filter(|r| self.bad.contains(r.version()));
+        let bad: Vec<String> = bad.map(|resource| resource.name().to_string()).collect();
+        let refuse = refuse || !bad.is_empty();
+        let message =
+            if self.names_the_bad { format!("refused: {}", bad.join(", ")) } else { "refused".to_owned() };
         let type_url = response.type_url.clone();
         let whole = self.variant == Variant::Sotw && type_url.is_full_state();
         let typed = self.types.get_mut(&type_url).expect("only requested types are sent");
@@ -245,10 +260,10 @@ impl Model {
             Variant::Delta => Request::Delta(DeltaRequest {
                 type_url: type_url.as_str().to_owned(),
                 response_nonce: response.nonce,
-                error_detail: refuse.then(|| ErrorDetail { code: 3, message: "refused".to_owned() }),
+                error_detail: refuse.then(|| ErrorDetail { code: 3, message: message.clone() }),
                 ..Default::default()
             }),
-            Variant::Sotw => self.sotw_request(&type_url, refuse.then_some("refused")),
+            Variant::Sotw => self.sotw_request(&type_url, refuse.then_some(message.as_str())),
         };
         self.to_server.push_back(request);
         true
@@ -258,6 +273,11 @@ impl Model {
         typed.refused_any = true;
         for resource in response.resources.iter() {
             typed.refused.insert((Arc::clone(resource.name()), Some(resource.version().clone())));
+            if response.resources.len() > 1 {
+                // To find out which of them is to blame.
+                typed.repeatable.insert(Arc::clone(resource.name()));
+                typed.suspected.insert(Arc::clone(resource.name()));
+            }
         }
         if let ([only], false) = (response.resources.as_slice(), whole) {
             typed.refused_alone.insert((Arc::clone(only.name()), only.version().clone()));
@@ -372,6 +392,29 @@ impl Model {
                 up_to_date || typed.refused_any || refused_referrer,
                 "{type_url} should be acked, is {acked:?}"
             );
+        }
+    }
+
+    /// The client holds everything that it wants and does not refuse; the server says what it refused.
+    pub(super) fn check_only_the_bad_are_missing(&self) {
+        let Some(snapshot) = self.store.load() else {
+            return;
+        };
+        for (type_url, typed) in &self.types {
+            let parked = &self.stream.subscriptions[type_url].status().parked;
+            for resource in snapshot.resources(type_url).filter(|r| typed.wants(r.name())) {
+                let (name, version) = (resource.name(), resource.version());
+                if self.bad.contains(version) {
+                    assert_eq!(
+                        parked.get(name).map(|parked| &parked.version),
+                        Some(version),
+                        "{type_url} {name}"
+                    );
+                } else {
+                    assert_eq!(typed.view.get(name), Some(version), "{type_url} {name} is held up");
+                    assert!(!parked.contains_key(name), "{type_url} {name} was never refused alone");
+                }
+            }
         }
     }
 

@@ -33,6 +33,7 @@ impl Subscription {
             // A repeated `*` is from a client that dropped what it had: everything is sent again.
             let cause = if self.wildcard { Cause::Answer } else { Cause::Changed };
             self.wildcard = true;
+            self.grown = true;
             // "empty, but sent": the client can end its initialisation.
             self.reply_due = true;
             self.all_due(cause, generation);
@@ -48,6 +49,7 @@ impl Subscription {
             };
             self.names.insert(Arc::clone(&name));
             self.name_due(name, cause, generation);
+            self.grown = true;
         }
         if first && !self.wildcard {
             // Versions in the map are no subscriptions.
@@ -101,20 +103,35 @@ impl Subscription {
     /// Forgets a name that the client has dropped.
     fn forget(&mut self, name: &str) {
         self.held.remove(name);
+        if let Some(taken) = &mut self.taken {
+            taken.remove(name);
+        }
         self.due.remove(name);
         self.removals.remove(name);
-        self.status.parked.remove(name);
+        if self.status.parked.remove(name).is_some() {
+            self.is_incomplete_after_all();
+        }
+    }
+
+    /// A client that drops what it refused, and asks for it again while a response is on its way, does not hold everything
+    /// when it ACKs that.
+    fn is_incomplete_after_all(&mut self) {
+        if let Some(outstanding) = &mut self.outstanding {
+            outstanding.completes = None;
+        }
     }
 
     fn keep_named_only(&mut self) {
         let names = &self.names;
-        self.held = names
-            .iter()
-            .filter_map(|name| Some((Arc::clone(name), Arc::clone(self.held.get(name)?))))
-            .collect();
+        self.held = only(names, &self.held);
+        self.taken = self.taken.as_ref().map(|taken| only(names, taken));
         self.due.retain(|name, _| names.contains(name));
         self.removals.retain(|name, _| names.contains(name));
+        let parked = self.status.parked.len();
         self.status.parked.retain(|name, _| names.contains(name));
+        if self.status.parked.len() < parked {
+            self.is_incomplete_after_all();
+        }
     }
 
     /// Applies the subscription part of a SotW request, which lists everything that is subscribed to: "new
@@ -145,8 +162,10 @@ impl Subscription {
         // "if the subscription grows, the server must send the newly named", even if unchanged.
         for name in added {
             self.name_due(name, Cause::Answer, generation);
+            self.grown = true;
         }
         if wildcard && !was_wildcard {
+            self.grown = true;
             // Only a client that has never named anything surely had the whole state at that version.
             if first && self.legacy_wildcard && self.is_whole_state() && !request.version_info.is_empty() {
                 self.claimed = Some(ResourceVersion::from(request.version_info.as_str()));
@@ -156,4 +175,9 @@ impl Subscription {
         // The whole state is owed to the first request, even if it is empty.
         self.reply_due |= self.is_whole_state() && (first || (wildcard && !was_wildcard));
     }
+}
+
+/// The part of the map with these names.
+fn only(names: &BTreeSet<Arc<str>>, map: &ResourceMap) -> ResourceMap {
+    names.iter().filter_map(|name| Some((Arc::clone(name), Arc::clone(map.get(name)?)))).collect()
 }

@@ -1,8 +1,8 @@
 //! What is sent next, given a snapshot and what other types on the stream allow.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Cause, Outstanding, Subscription, Waiting};
+use super::{Cause, Outstanding, Subscription, Waiting, answer::state_id};
 use crate::{
     resource::{Resource, field_len},
     response::{Response, Variant},
@@ -35,6 +35,15 @@ struct Batch {
     removed: Vec<Arc<str>>,
 }
 
+/// What is to be said of the whole state.
+enum Whole {
+    Send(Batch),
+    /// The client has it.
+    Nothing,
+    /// The client refused it, as it would be sent.
+    RefusedBefore,
+}
+
 impl Subscription {
     /// The next response, or `None` if there is nothing to say now. At most one is in flight.
     pub(crate) fn next_response(&mut self, view: &View<'_>) -> Option<Response> {
@@ -61,9 +70,20 @@ impl Subscription {
             self.waiting = Some(Waiting::Opening);
             return None;
         }
-        let trial = self.next_trial(&target);
-        let batch = match trial {
-            _ if self.is_whole_state() => self.whole_state(&target, trial.is_some(), view),
+        let batch = match self.next_trial(&target) {
+            trial if self.is_whole_state() => match self.whole_state(&target, trial.is_some(), view) {
+                Whole::Send(batch) => Some(batch),
+                Whole::Nothing => None,
+                Whole::RefusedBefore => {
+                    // The client took all of it but for this part: the part is to blame, without asking again.
+                    let blamed = trial?;
+                    let message =
+                        self.last_nack().map(|nack| nack.message.as_str()).unwrap_or_default().into();
+                    self.convict(blamed, &BTreeSet::new(), &message);
+                    self.due_all = Some(Cause::Changed);
+                    return self.next_response(view);
+                }
+            },
             Some(group) => Some(self.trial(group, &target, view)),
             None => self.what_differs(&target, view),
         };
@@ -115,9 +135,7 @@ impl Subscription {
             let is_gone = cause == Cause::Answer && !target.contains_key(&name);
             if is_gone && self.held.contains_key(&name) {
                 // The removal is sent in its time; should the resource come back before that, it is new to the client.
-                let unknown = ResourceVersion::from("");
-                let dropped = Resource::claimed(self.type_url.clone(), Arc::clone(&name), unknown);
-                self.held.insert(Arc::clone(&name), Arc::new(dropped));
+                self.lose(&name);
             }
             let cause = if is_gone { Cause::Changed } else { cause };
             let due = self.due.entry(name).or_insert(cause);
@@ -250,7 +268,7 @@ impl Subscription {
 
     /// SotW for Cluster and Listener: "all resources, and what is missing is deleted". What the client refused is served as
     /// it was when the client last took it.
-    fn whole_state(&mut self, target: &ResourceMap, trial: bool, view: &View<'_>) -> Option<Batch> {
+    fn whole_state(&mut self, target: &ResourceMap, trial: bool, view: &View<'_>) -> Whole {
         let answers = self.reply_due || self.due.values().any(|cause| *cause == Cause::Answer);
         let mut changed = answers || trial;
         while let Some((name, cause)) = self.due.pop_first() {
@@ -273,7 +291,7 @@ impl Subscription {
             // What was refused is no longer current, and what is current the client has.
             self.parked_version.take_if(|parked| *parked != version);
             self.share_held(target);
-            return None;
+            return Whole::Nothing;
         }
         let current: Vec<&Arc<Resource>> = match self.wildcard {
             true => target.values().collect(),
@@ -287,19 +305,22 @@ impl Subscription {
         let kept: Vec<_> = self.removals.keys().filter_map(|name| self.held.get(name)).cloned().collect();
         unlike.extend(kept.iter().map(|resource| (resource.name(), Some(resource))));
         let version = version_unlike(view.snapshot.version(&self.type_url), &unlike);
-        if !answers && self.refused_versions.contains(&version) {
-            self.parked_version = Some(version);
-            return None;
-        }
-        self.reply_due = false;
-        self.parked_version = None;
         // Clients skip what they have; only what is new to them makes them wait.
         let new = resources.iter().filter(|resource| self.held.get(resource.name()) != Some(resource));
         let refreshes = new.flat_map(|resource| resource.refreshed()).cloned().collect();
         resources.extend(kept);
+        if !answers
+            && !self.refused_states.is_empty()
+            && self.refused_states.contains(&state_id(&version, &resources))
+        {
+            self.parked_version = Some(version);
+            return Whole::RefusedBefore;
+        }
+        self.reply_due = false;
+        self.parked_version = None;
         self.held = resources.iter().map(|r| (Arc::clone(r.name()), Arc::clone(r))).collect();
         self.share_held(target);
-        Some(Batch { version, resources, refreshes, removed: Vec::new() })
+        Whole::Send(Batch { version, resources, refreshes, removed: Vec::new() })
     }
 
     fn keep_parked_books(&mut self, resource: &Resource, cause: Cause) {

@@ -4,9 +4,9 @@
 //! With one to blame among n this takes 2·log2(n) responses at most; the number is bounded, as a client may refuse
 //! everything, or for reasons that lie in no resource.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use crate::resource::Resource;
+use crate::{resource::Resource, version::ResourceVersion};
 
 /// How many responses one search may cost. What is not cleared by then counts as refused.
 pub(super) const ROUNDS_MAX: usize = 64;
@@ -16,6 +16,8 @@ pub(super) const ROUNDS_MAX: usize = 64;
 pub(super) struct Suspects {
     /// The groups to try; the last one is the next.
     groups: Vec<Vec<Arc<Resource>>>,
+    /// All that is in the groups.
+    waiting: BTreeSet<(Arc<str>, ResourceVersion)>,
     rounds: usize,
 }
 
@@ -38,21 +40,31 @@ impl Suspects {
             convicted.append(&mut rest);
         } else if convicted.is_empty() {
             let second = rest.split_off(rest.len() / 2);
-            self.groups.extend([second, rest]);
+            self.push(second);
+            self.push(rest);
         } else if !rest.is_empty() {
             // Whether the client took those that it did not name depends on the client: they are sent again by themselves.
-            self.groups.push(rest);
+            self.push(rest);
         }
         if self.rounds > ROUNDS_MAX {
             convicted.extend(self.groups.drain(..).flatten());
+            self.waiting.clear();
         }
         self.end_if_empty();
         convicted
     }
 
+    fn push(&mut self, group: Vec<Arc<Resource>>) {
+        self.waiting.extend(group.iter().map(|resource| key(resource)));
+        self.groups.push(group);
+    }
+
     /// The next group to try, without those that are no longer what would be sent.
     pub(super) fn next(&mut self, is_current: impl Fn(&Resource) -> bool) -> Option<Vec<Arc<Resource>>> {
         while let Some(mut group) = self.groups.pop() {
+            for resource in &group {
+                self.waiting.remove(&key(resource));
+            }
             group.retain(|resource| is_current(resource));
             if !group.is_empty() {
                 return Some(group);
@@ -70,8 +82,12 @@ impl Suspects {
 
     /// Whether this resource, at this version, waits for its trial.
     pub(super) fn contains(&self, resource: &Resource) -> bool {
-        self.groups.iter().flatten().any(|suspect| **suspect == *resource)
+        !self.waiting.is_empty() && self.waiting.contains(&key(resource))
     }
+}
+
+fn key(resource: &Resource) -> (Arc<str>, ResourceVersion) {
+    (Arc::clone(resource.name()), resource.version().clone())
 }
 
 #[cfg(test)]

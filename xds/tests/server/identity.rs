@@ -81,7 +81,7 @@ async fn each_node_is_served_from_its_own_store() {
 }
 
 #[tokio::test]
-async fn clients_are_listed_with_acks_and_nacks() {
+async fn rule_35_and_40_clients_are_listed_with_acks_and_nacks() {
     let store = store_with(&[("a", "1")]);
     let served = serve(store.clone(), ServerConfig::default()).await;
     let mut client = Delta::ads(served.channel().await).await;
@@ -121,7 +121,7 @@ async fn clients_are_listed_with_acks_and_nacks() {
 }
 
 #[tokio::test]
-async fn a_request_without_node_is_a_client_without_a_name() {
+async fn rule_1_the_node_counts_in_the_first_request_only() {
     let served = serve(store_with(&[("a", "1")]), ServerConfig::default()).await;
     let mut client = Delta::cds(served.channel().await).await;
     client.send(DeltaDiscoveryRequest::default()).await;

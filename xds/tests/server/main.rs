@@ -8,3 +8,4 @@ mod harness;
 mod identity;
 mod serve_dir;
 mod streams;
+mod variants;

@@ -1,6 +1,5 @@
 //! Servers of names of the benchmark's zone, one process each: xcc-dns, stock hickory, and echoes.
 
-use std::collections::BTreeMap;
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -106,14 +105,7 @@ async fn hickory(arguments: &Arguments) -> Result<()> {
     let apex = Name::from_ascii(format!("{ZONE}."))?;
     let server_name = Name::from_ascii(format!("ns.dns.{ZONE}."))?;
     let mut zone: InMemoryZoneHandler =
-        InMemoryZoneHandler::new(apex.clone(), BTreeMap::new(), ZoneType::Primary, AxfrPolicy::Deny)
-            .or_else(|_| {
-                Ok::<_, anyhow::Error>(InMemoryZoneHandler::empty(
-                    apex.clone(),
-                    ZoneType::Primary,
-                    AxfrPolicy::Deny,
-                ))
-            })?;
+        InMemoryZoneHandler::empty(apex.clone(), ZoneType::Primary, AxfrPolicy::Deny);
     let mailbox = apex.prepend_label("hostmaster")?;
     let soa = SOA::new(server_name.clone(), mailbox, 1, 7200, 1800, 86400, 30);
     let address = RData::A(A(GATEWAY.parse()?));

@@ -1,7 +1,7 @@
 //! Clients that measure: a closed loop for the price of an answer, an open one for latency.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -37,7 +37,7 @@ pub struct Latency {
 
 /// Asks from so many sockets, each with one request under way, and sets the server's processor time against the replies.
 ///
-/// Fails when a reply is none: not to the request that is under way, or with another code than one of `codes`.
+/// Fails when a reply has another code than one of `codes`.
 pub fn closed_loop(
     server: SocketAddr,
     process: u32,
@@ -46,49 +46,43 @@ pub fn closed_loop(
     time: Duration,
     codes: &[u8],
 ) -> Result<Price> {
-    let (stop, answers, lost) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
-    let (answers_seen, start, before);
-    let mut after = Duration::ZERO;
-    let mut elapsed = Duration::ZERO;
-    (start, before, answers_seen) = (clock(), cpu::time_of_tree(process)?, &answers);
-    std::thread::scope(|scope| -> Result<()> {
-        let clients: Vec<_> = (0..sockets)
-            .map(|index| {
-                let (stop, lost) = (&stop, &lost);
-                scope.spawn(move || ask_in_turns(server, requests, index, codes, stop, answers_seen, lost))
-            })
-            .collect();
+    let stop = AtomicBool::new(false);
+    let (start, before) = (clock(), cpu::time_of_tree(process)?);
+    let (answers, lost) = std::thread::scope(|scope| -> Result<(u64, u64)> {
+        let client = |index| {
+            let stop = &stop;
+            scope.spawn(move || ask_in_turns(server, requests, index, codes, stop))
+        };
+        let clients: Vec<_> = (0..sockets).map(client).collect();
         std::thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
+        let mut sums = (0, 0);
         for client in clients {
-            client.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            let (answers, lost) = client.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            sums = (sums.0 + answers, sums.1 + lost);
         }
-        elapsed = start.elapsed();
-        after = cpu::time_of_tree(process)?;
-        Ok(())
+        Ok(sums)
     })?;
-    let count = answers.load(Ordering::Relaxed);
-    ensure!(count > 0, "no reply from {server}");
-    let spent = after.saturating_sub(before);
+    let (elapsed, spent) = (start.elapsed(), cpu::time_of_tree(process)?.saturating_sub(before));
+    ensure!(answers > 0, "no reply from {server}");
     Ok(Price {
-        microseconds: spent.as_secs_f64() * 1e6 / count as f64,
-        rate: count as f64 / elapsed.as_secs_f64(),
-        lost: lost.load(Ordering::Relaxed),
+        microseconds: spent.as_secs_f64() * 1e6 / answers as f64,
+        rate: answers as f64 / elapsed.as_secs_f64(),
+        lost,
     })
 }
 
+/// How many replies came and how many did not.
 fn ask_in_turns(
     server: SocketAddr,
     requests: &[Vec<u8>],
     first: usize,
     codes: &[u8],
     stop: &AtomicBool,
-    answers: &AtomicU64,
-    lost: &AtomicU64,
-) -> Result<()> {
+) -> Result<(u64, u64)> {
     let socket = connect(server)?;
     let mut reply = [0; REPLY_OCTETS_MAX];
-    let mut count = 0;
+    let (mut count, mut lost) = (0, 0);
     // Each client begins elsewhere, so that they do not ask the same at the same time.
     for (id, request) in requests.iter().cycle().skip(first * requests.len() / 7).enumerate() {
         if stop.load(Ordering::Relaxed) {
@@ -97,17 +91,20 @@ fn ask_in_turns(
         let mut request = request.clone();
         request[..2].copy_from_slice(&(id as u16).to_be_bytes());
         socket.send(&request)?;
-        match socket.recv(&mut reply) {
-            Ok(length) => {
-                ensure!(length >= 12 && reply[..2] == request[..2], "a reply to something else");
-                ensure!(codes.contains(&(reply[3] & 0x0f)), "reply code {}", reply[3] & 0x0f);
-                count += 1;
+        loop {
+            match socket.recv(&mut reply) {
+                // Late, to a request that was taken for lost.
+                Ok(length) if length < 12 || reply[..2] != request[..2] => continue,
+                Ok(_) => {
+                    ensure!(codes.contains(&(reply[3] & 0x0f)), "reply code {}", reply[3] & 0x0f);
+                    count += 1;
+                }
+                Err(_) => lost += 1,
             }
-            Err(_) => drop(lost.fetch_add(1, Ordering::Relaxed)),
+            break;
         }
     }
-    answers.fetch_add(count, Ordering::Relaxed);
-    Ok(())
+    Ok((count, lost))
 }
 
 /// Asks at a fixed rate, whatever the replies do.

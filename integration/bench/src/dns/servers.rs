@@ -172,7 +172,7 @@ fn nsd(address: SocketAddr, folder: &Path, plan: Plan, zones: &[&str]) -> Result
         "server:\n ip-address: {}@{}\n server-count: {}\n reuseport: yes\n username: \"\"\n chroot: \"\"\n \
          zonesdir: \"{at}\"\n database: \"\"\n pidfile: \"\"\n xfrdfile: \"{at}/xfrd.state\"\n \
          zonelistfile: \"{at}/zone.list\"\n xfrdir: \"{at}\"\n rrl-ratelimit: 0\n rrl-whitelist-ratelimit: 0\n \
-         hide-version: yes\nremote-control:\n control-enable: no\n",
+         hide-version: yes\n minimal-responses: yes\nremote-control:\n control-enable: no\n",
         address.ip(),
         address.port(),
         plan.workers,

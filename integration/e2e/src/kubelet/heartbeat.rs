@@ -91,20 +91,18 @@ pub async fn register(context: &NodeContext, options: &NodeOptions) -> Result<()
     write_status(context, options, Health::Ready).await
 }
 
-/// Renews the lease, and writes the status whenever the health changes, until it is stopped.
+/// Renews the lease, and writes the status whenever the Node says otherwise (the health has changed, or the node
+/// controller heard nothing for too long), until it is stopped.
 pub async fn run(
     context: Arc<NodeContext>,
     options: NodeOptions,
     mut health: watch::Receiver<Health>,
     stop: CancellationToken,
 ) {
-    let mut written = Health::Ready;
     loop {
         let now = *health.borrow_and_update();
-        let done = beat(&context, &options, now, written).await;
-        match done {
-            Ok(()) => written = now,
-            Err(error) => tracing::debug!(node = context.node, error = format!("{error:#}"), "no heartbeat"),
+        if let Err(error) = beat(&context, &options, now).await {
+            tracing::debug!(node = context.node, error = format!("{error:#}"), "no heartbeat");
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -114,12 +112,20 @@ pub async fn run(
     }
 }
 
-async fn beat(context: &NodeContext, options: &NodeOptions, now: Health, written: Health) -> Result<()> {
+async fn beat(context: &NodeContext, options: &NodeOptions, now: Health) -> Result<()> {
     if now == Health::Silent {
         return Ok(());
     }
     write_lease(context).await?;
-    if now != written { write_status(context, options, now).await } else { Ok(()) }
+    let api: Api<Node> = Api::all(context.client.clone());
+    let node = api.get(&context.node).await.context("cannot read the Node")?;
+    let wanted = if now == Health::Ready { "True" } else { "False" };
+    if says_ready(&node) == Some(wanted) { Ok(()) } else { write_status(context, options, now).await }
+}
+
+fn says_ready(node: &Node) -> Option<&str> {
+    let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.find(|condition| condition.type_ == "Ready").map(|condition| condition.status.as_str())
 }
 
 async fn write_lease(context: &NodeContext) -> Result<()> {

@@ -1,0 +1,175 @@
+//! The same zones served by xcc, NSD and Knot, asked the same questions: every difference is a bug or a documented choice.
+
+pub mod choices;
+pub mod generate;
+pub mod reply;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::differential::choices::{CHOICES, Case, explain};
+use crate::differential::generate::Question;
+use crate::differential::reply::Reply;
+
+/// How long a reply may take; who does not answer at all is asked again.
+const REPLY_PATIENCE: Duration = Duration::from_millis(400);
+const ATTEMPTS: usize = 3;
+/// Differences that are told in full.
+const TOLD_MAX: usize = 20;
+
+/// What comparing found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Questions that were asked.
+    pub asked: usize,
+    /// Replies that were compared and equal.
+    pub equal: usize,
+    /// Differences by the reason for which they are deliberate.
+    pub chosen: BTreeMap<&'static str, usize>,
+    /// Differences that nothing explains: how many.
+    pub unexplained: usize,
+    /// The first of them.
+    pub told: Vec<String>,
+}
+
+/// A server with a socket for asking it.
+pub struct Asked {
+    name: &'static str,
+    address: SocketAddr,
+    socket: UdpSocket,
+}
+
+impl Asked {
+    /// Opens a socket to the server.
+    pub fn new(name: &'static str, address: SocketAddr) -> Result<Self> {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.connect(address)?;
+        socket.set_read_timeout(Some(REPLY_PATIENCE))?;
+        Ok(Self { name, address, socket })
+    }
+
+    /// The reply over UDP, which was asked for already; none when there is none, again and again.
+    fn receive(&self, request: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut octets = vec![0; 65535];
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                self.socket.send(request)?;
+            }
+            while let Ok(length) = self.socket.recv(&mut octets) {
+                // A late reply to an earlier question has another id.
+                if length >= 2 && octets[..2] == request[..2] {
+                    octets.truncate(length);
+                    return Ok(Some(octets));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn ask_tcp(&self, request: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(REPLY_PATIENCE * ATTEMPTS as u32))?;
+        let length = u16::try_from(request.len())?.to_be_bytes();
+        stream.write_all(&[&length, request].concat())?;
+        let mut length = [0; 2];
+        if stream.read_exact(&mut length).is_err() {
+            return Ok(None);
+        }
+        let mut reply = vec![0; u16::from_be_bytes(length).into()];
+        stream.read_exact(&mut reply).with_context(|| format!("half a reply of {} over TCP", self.name))?;
+        Ok(Some(reply))
+    }
+}
+
+/// Asks all servers the question and compares the replies of the others with ours, which is the first one.
+pub fn compare(servers: &[Asked], question: &Question, by_tcp: bool, findings: &mut Findings) -> Result<()> {
+    let request = question.octets();
+    let mut replies = if by_tcp { ask_all_tcp(servers, &request)? } else { ask_all_udp(servers, &request)? };
+    // What is incomplete is asked for by TCP, as a resolver would.
+    if replies.iter().flatten().any(|reply| reply.truncated) && !by_tcp {
+        if replies.iter().flatten().any(|reply| reply.truncated && reply.udp_octets > 1232) {
+            findings.tell(format!("{question}: a truncated reply of more than 1232 octets"));
+        }
+        replies = ask_all_tcp(servers, &request)?;
+    }
+    findings.asked += 1;
+    let mut replies = servers.iter().zip(replies);
+    let (_, ours) = replies.next().context("no server")?;
+    for (server, theirs) in replies {
+        let (ours, theirs) = match (&ours, &theirs) {
+            (Some(ours), Some(theirs)) => (ours, theirs),
+            (None, None) => continue,
+            _ => {
+                let who = if theirs.is_none() { server.name } else { "xcc" };
+                findings.tell(format!("{question}: no reply of {who}"));
+                continue;
+            }
+        };
+        let differences = ours.differences(theirs);
+        if differences.is_empty() {
+            findings.equal += 1;
+            continue;
+        }
+        let case = Case { server: server.name, question, ours, theirs };
+        match explain(&case, &differences.keys().copied().collect()) {
+            Some(reasons) => {
+                for reason in reasons {
+                    *findings.chosen.entry(reason).or_default() += 1;
+                }
+            }
+            None => {
+                let parts: Vec<String> = differences.into_values().collect();
+                findings.tell(format!("{question}\n  {}: {}", server.name, parts.join("; ")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn ask_all_udp(servers: &[Asked], request: &[u8]) -> Result<Vec<Option<Reply>>> {
+    for server in servers {
+        server.socket.send(request)?;
+    }
+    servers
+        .iter()
+        .map(|server| server.receive(request)?.map(|octets| read(server, request, &octets)).transpose())
+        .collect()
+}
+
+fn ask_all_tcp(servers: &[Asked], request: &[u8]) -> Result<Vec<Option<Reply>>> {
+    servers
+        .iter()
+        .map(|server| server.ask_tcp(request)?.map(|octets| read(server, request, &octets)).transpose())
+        .collect()
+}
+
+fn read(server: &Asked, request: &[u8], octets: &[u8]) -> Result<Reply> {
+    Reply::read(request, octets)
+        .with_context(|| format!("a reply of {} that hickory cannot read: {octets:?}", server.name))
+}
+
+impl Findings {
+    fn tell(&mut self, text: String) {
+        self.unexplained += 1;
+        if self.told.len() < TOLD_MAX {
+            self.told.push(text);
+        }
+    }
+
+    /// Fails when a difference is unexplained, or when an explanation explains nothing and should go.
+    pub fn check(&self) -> Result<()> {
+        ensure!(self.unexplained == 0, "{} differences are unexplained", self.unexplained);
+        for choice in CHOICES {
+            ensure!(
+                self.chosen.contains_key(choice.reason),
+                "no difference needs the reason {:?} any more",
+                choice.reason
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,217 @@
+//! What the client says to a response: ACK or NACK, and who is to blame for a NACK.
+
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
+
+use super::{Acknowledged, Cause, Outstanding, Subscription};
+use crate::{
+    resource::Resource,
+    status::{NACK_MESSAGE_BYTES_MAX, NACK_RESOURCES_MAX, Nack, Parked},
+    version::ResourceVersion,
+    wire::ErrorDetail,
+};
+
+/// How many refused versions of one resource, and of whole states, are remembered.
+const REFUSED_VERSIONS_MAX: usize = 4;
+/// For how many resources refused versions are remembered.
+const REFUSED_NAMES_MAX: usize = 1024;
+/// Responses with more resources than this are not searched for the names that a NACK's text mentions.
+const NACK_SEARCHED_MAX: usize = 1024;
+
+impl Subscription {
+    /// Applies the ACK or NACK in a request. "ACK or NACK is determined by the absence or presence of `error_detail`."
+    pub(crate) fn acknowledge(
+        &mut self,
+        nonce: &str,
+        error: Option<&ErrorDetail>,
+        now: SystemTime,
+    ) -> Acknowledged {
+        if nonce.is_empty() {
+            return Acknowledged::Nothing;
+        }
+        // A stale nonce says nothing about the response in flight; what it subscribes to counts all the same.
+        let Some(outstanding) = self.outstanding.take_if(|outstanding| outstanding.nonce == nonce) else {
+            return Acknowledged::Stale;
+        };
+        self.status_changed = true;
+        if let Some(generation) = outstanding.completes {
+            self.answered_generation = generation;
+        }
+        if let Some(error) = error {
+            self.park(&outstanding, error, now);
+            return Acknowledged::Nack;
+        }
+        self.status.acks += 1;
+        self.suspects.end_if_empty();
+        if let Some(mut whole) = outstanding.whole {
+            if !self.wildcard {
+                whole = whole.into_iter().filter(|(name, _)| self.names.contains(name)).collect();
+            }
+            self.taken = Some(whole);
+        }
+        if let Some(generation) = outstanding.completes
+            && !self.is_refused()
+            && self.removals.is_empty()
+        {
+            self.acked_generation = generation;
+            self.status.acked = Some(outstanding.version);
+            self.grown = false;
+        }
+        Acknowledged::Ack
+    }
+
+    /// A refused version of a resource is never sent again on this stream; the next different one is. Where several may be
+    /// to blame, they are tried apart.
+    fn park(&mut self, outstanding: &Outstanding, error: &ErrorDetail, now: SystemTime) {
+        let message: Arc<str> = cut(&error.message, NACK_MESSAGE_BYTES_MAX).into();
+        let blamed = self.blamed(outstanding);
+        let named = named(&blamed, &message);
+        self.status.nacks += 1;
+        self.status.last_nack = Some(Nack {
+            version: outstanding.version.clone(),
+            nonce: outstanding.nonce.clone(),
+            message: message.to_string(),
+            when: now,
+            resources: match named.len() {
+                0 => blamed.iter().take(NACK_RESOURCES_MAX).map(|r| Arc::clone(r.name())).collect(),
+                _ => named.iter().take(NACK_RESOURCES_MAX).cloned().collect(),
+            },
+        });
+        // What was ACKed is no longer all of its version, if the subscription grew since.
+        let grown = self.grown;
+        self.status.acked.take_if(|acked| grown || *acked == outstanding.version);
+        if self.is_whole_state() {
+            remember(&mut self.refused_states, &state_id(&outstanding.version, &outstanding.resources));
+            let Some(taken) = self.taken.clone().filter(|_| !blamed.is_empty()) else {
+                self.parked_version = Some(outstanding.version.clone());
+                self.park_all(blamed, &message);
+                return;
+            };
+            // What else was in the response was refused with it, and is sent again with what the client had before.
+            self.held = taken;
+            self.due_all = self.due_all.max(Some(Cause::Changed));
+        } else {
+            // Whether the client took some of it is unknown.
+            blamed.iter().for_each(|resource| self.lose(resource.name()));
+        }
+        self.convict(blamed, &named, &message);
+    }
+
+    /// The client may hold any version of this resource, or none.
+    pub(super) fn lose(&mut self, name: &Arc<str>) {
+        let unknown = ResourceVersion::from("");
+        let lost = Resource::claimed(self.type_url.clone(), Arc::clone(name), unknown);
+        self.held.insert(Arc::clone(name), Arc::new(lost));
+    }
+
+    /// Parks those of a refused response that are surely to blame, and puts the others to the trial.
+    pub(super) fn convict(
+        &mut self,
+        blamed: Vec<Arc<Resource>>,
+        named: &BTreeSet<Arc<str>>,
+        message: &Arc<str>,
+    ) {
+        let convicted = self.suspects.accuse(blamed, |resource| named.contains(resource.name()));
+        for resource in &convicted {
+            if self.refused.len() < REFUSED_NAMES_MAX || self.refused.contains_key(resource.name()) {
+                let parked = Parked { version: resource.version().clone(), message: Arc::clone(message) };
+                remember(self.refused.entry(Arc::clone(resource.name())).or_default(), &parked);
+            }
+        }
+        self.park_all(convicted, message);
+    }
+
+    fn park_all(&mut self, resources: Vec<Arc<Resource>>, message: &Arc<str>) {
+        self.status.parked.extend(resources.into_iter().map(|resource| {
+            let parked = Parked { version: resource.version().clone(), message: Arc::clone(message) };
+            (Arc::clone(resource.name()), parked)
+        }));
+    }
+
+    /// The resources of a refused response that may be the reason: where it is the whole state, those that the client has
+    /// not taken before.
+    fn blamed(&self, outstanding: &Outstanding) -> Vec<Arc<Resource>> {
+        let resources = outstanding.resources.iter();
+        match &self.taken {
+            Some(taken) if self.is_whole_state() => {
+                resources.filter(|r| taken.get(r.name()) != Some(*r)).cloned().collect()
+            }
+            _ => resources.cloned().collect(),
+        }
+    }
+}
+
+fn remember<T: Clone + PartialEq>(refused: &mut Vec<T>, new: &T) {
+    if !refused.contains(new) {
+        if refused.len() == REFUSED_VERSIONS_MAX {
+            refused.remove(0);
+        }
+        refused.push(new.clone());
+    }
+}
+
+/// The names of resources that the text of a NACK holds, as Envoy's does for Cluster and Listener.
+fn named(resources: &[Arc<Resource>], message: &str) -> BTreeSet<Arc<str>> {
+    match resources.len() {
+        0 | 1 => BTreeSet::new(),
+        len if len > NACK_SEARCHED_MAX => BTreeSet::new(),
+        _ => resources.iter().map(|r| r.name()).filter(|name| mentions(message, name)).cloned().collect(),
+    }
+}
+
+/// Tells a whole state from others at the same version: what it holds depends on what is subscribed to.
+pub(super) fn state_id(version: &ResourceVersion, resources: &[Arc<Resource>]) -> ResourceVersion {
+    let mut text = version.to_string();
+    for resource in resources {
+        text.push('\0');
+        text.push_str(resource.name());
+        text.push('\0');
+        text.push_str(&resource.version().to_string());
+    }
+    ResourceVersion::of(text.as_bytes())
+}
+
+/// Whether the text holds the name as a word of its own.
+fn mentions(text: &str, name: &str) -> bool {
+    let in_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '/' | '.');
+    text.match_indices(name).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let mut after = text[at + name.len()..].chars();
+        // A full stop after the name ends the sentence, unless the name goes on.
+        let ends = match after.next() {
+            Some('.') => !after.next().is_some_and(in_name),
+            Some(c) => !in_name(c),
+            None => true,
+        };
+        ends && !before.is_some_and(in_name)
+    })
+}
+
+fn cut(text: &str, bytes_max: usize) -> &str {
+    if text.len() <= bytes_max {
+        return text;
+    }
+    let end = (0..=bytes_max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nack_names_its_resources_as_words() {
+        let text = "Error adding/updating listener(s) web/443: no such filter. Also api.";
+        assert!(mentions(text, "web/443"));
+        assert!(mentions(text, "api"));
+        for other in ["web", "443", "eb/443", "web/44", "x"] {
+            assert!(!mentions(text, other), "{other}");
+        }
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut("añb", 2), "a");
+        assert_eq!(cut("añb", 3), "añ");
+        assert_eq!(cut("ab", 9), "ab");
+    }
+}
