@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{
-    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, shutdown, socket,
-    sockopt,
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt,
+    shutdown, socket, sockopt,
 };
 
 /// Connections that wait to be accepted. The kernel takes less if its own limit is lower.
@@ -47,7 +47,7 @@ pub(crate) fn udp(address: SocketAddr, v6_only: bool) -> io::Result<UdpSocket> {
 /// there is no other one. A timeout would do too, but costs a timer for each time that somebody waits.
 pub(crate) fn wake(socket: &UdpSocket) {
     // Linux says that the socket is not connected, and wakes those who wait all the same.
-    drop(shutdown(socket.as_raw_fd(), Shutdown::Read));
+    let _ = shutdown(socket.as_raw_fd(), Shutdown::Read);
 }
 
 fn open(address: SocketAddr, kind: SockType, v6_only: bool) -> io::Result<OwnedFd> {

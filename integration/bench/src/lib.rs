@@ -12,4 +12,3 @@ pub mod peer;
 pub mod random;
 pub mod statistics;
 pub mod table;
-pub mod xds;
