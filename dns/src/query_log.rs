@@ -3,6 +3,7 @@
 //! Events of the target [`TARGET`] with the client's address: personal data in many places, and so off by default.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::request::Request;
 use crate::responder::{Outcome, Transport};
@@ -10,41 +11,30 @@ use crate::responder::{Outcome, Transport};
 /// The target of the log's events, for filters.
 pub const TARGET: &str = "xcc_dns::queries";
 
-/// Counts requests and logs one in so many. Each thread has its own.
+/// Counts requests and logs one in so many. Each thread has its own, and all TCP connections together.
 #[derive(Debug)]
 pub(crate) struct QueryLog {
     /// 0 logs nothing.
     every: u64,
-    seen: u64,
+    seen: AtomicU64,
 }
 
 impl QueryLog {
     /// A log of this share of all queries, from 0 to 1.
     pub(crate) fn new(rate: f64) -> Self {
         let every = if rate > 0.0 { (1.0 / rate.min(1.0)).round() as u64 } else { 0 };
-        Self { every, seen: 0 }
+        Self { every, seen: AtomicU64::new(0) }
     }
 
-    pub(crate) fn note(
-        &mut self,
-        client: SocketAddr,
-        transport: Transport,
-        request: &[u8],
-        outcome: Outcome,
-    ) {
+    pub(crate) fn note(&self, client: SocketAddr, transport: Transport, request: &[u8], outcome: Outcome) {
         if self.is_due() {
             log(client, transport, request, outcome);
         }
     }
 
     /// Whether this request is one of the sample.
-    fn is_due(&mut self) -> bool {
-        self.seen += 1;
-        let due = self.every > 0 && self.seen >= self.every;
-        if due {
-            self.seen = 0;
-        }
-        due
+    fn is_due(&self) -> bool {
+        self.every > 0 && self.seen.fetch_add(1, Ordering::Relaxed) % self.every == self.every - 1
     }
 }
 
@@ -70,7 +60,7 @@ mod tests {
         for (rate, want) in
             [(0.0, 0), (-1.0, 0), (f64::NAN, 0), (1.0, 1000), (7.0, 1000), (0.1, 100), (0.01, 10)]
         {
-            let mut log = QueryLog::new(rate);
+            let log = QueryLog::new(rate);
             assert_eq!((0..1000).filter(|_| log.is_due()).count(), want, "{rate}");
         }
     }

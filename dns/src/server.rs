@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::connections::Connections;
 use crate::metrics::DnsMetrics;
+use crate::query_log::QueryLog;
 use crate::rate_limit::{Limiter, RateLimit};
 use crate::responder::Responder;
 use crate::{socket, tcp, udp};
@@ -138,7 +139,7 @@ impl DnsServer {
                 self.config.tcp_connections_max,
                 self.config.tcp_connections_per_client_max,
             ),
-            query_log_rate: self.config.query_log_rate,
+            log: Arc::new(QueryLog::new(self.config.query_log_rate)),
             idle_timeout: self.config.tcp_idle_timeout,
             stop: stop.clone(),
             tracker: tracker.clone(),

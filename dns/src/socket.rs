@@ -47,7 +47,7 @@ pub(crate) fn udp(address: SocketAddr, v6_only: bool) -> io::Result<UdpSocket> {
 /// there is no other one. A timeout would do too, but costs a timer for each time that somebody waits.
 pub(crate) fn wake(socket: &UdpSocket) {
     // Linux says that the socket is not connected, and wakes those who wait all the same.
-    let _ = shutdown(socket.as_raw_fd(), Shutdown::Read);
+    let _unconnected = shutdown(socket.as_raw_fd(), Shutdown::Read);
 }
 
 fn open(address: SocketAddr, kind: SockType, v6_only: bool) -> io::Result<OwnedFd> {

@@ -32,7 +32,7 @@ pub(crate) struct Service {
     pub(crate) metrics: DnsMetrics,
     pub(crate) shard: Arc<Shard>,
     pub(crate) connections: Arc<Connections>,
-    pub(crate) query_log_rate: f64,
+    pub(crate) log: Arc<QueryLog>,
     /// How long a client may take for its next whole message, and to read its replies.
     pub(crate) idle_timeout: Duration,
     pub(crate) stop: CancellationToken,
@@ -64,8 +64,7 @@ fn accept(stream: TcpStream, client: SocketAddr, service: &Service) {
     let service = service.clone();
     service.tracker.clone().spawn(async move {
         service.metrics.tcp_connections.inc();
-        let log = QueryLog::new(service.query_log_rate);
-        if let Err(error) = (Connection { stream, client, log, service: &service }).run().await {
+        if let Err(error) = (Connection { stream, client, service: &service }).run().await {
             tracing::debug!(%error, "a DNS connection ended");
         }
         service.metrics.tcp_connections.dec();
@@ -76,7 +75,6 @@ fn accept(stream: TcpStream, client: SocketAddr, service: &Service) {
 struct Connection<'a> {
     stream: TcpStream,
     client: SocketAddr,
-    log: QueryLog,
     service: &'a Service,
 }
 
@@ -119,7 +117,7 @@ impl Connection<'_> {
             let zones = self.service.responder.load();
             let outcome = respond(zones.as_deref(), Transport::Tcp, request, &mut reply);
             self.service.shard.count(Transport::Tcp, outcome);
-            self.log.note(self.client, Transport::Tcp, request, outcome);
+            self.service.log.note(self.client, Transport::Tcp, request, outcome);
             if let Outcome::Dropped(_) = outcome {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is no request"));
             }

@@ -19,7 +19,7 @@ use crate::batch::{Datagram, Inbox, Outbox};
 use crate::metrics::{DnsMetrics, Shard};
 use crate::query_log::QueryLog;
 use crate::rate_limit::{Limiter, Verdict};
-use crate::responder::{DropReason, Outcome, Responder, Transport, respond, truncate};
+use crate::responder::{DropReason, Outcome, Rcode, Responder, Transport, respond, truncate};
 use crate::socket::wake;
 use crate::zone::Zones;
 
@@ -156,7 +156,7 @@ fn limit(
     outcome: Outcome,
     now: Instant,
 ) -> Outcome {
-    let (Some(limiter), Outcome::Replied { rcode, record_type, .. }) = (&service.limiter, outcome) else {
+    let (Some(limiter), Outcome::Replied { record_type, .. }) = (&service.limiter, outcome) else {
         return outcome;
     };
     match limiter.check(datagram.client.ip(), datagram.octets.len(), reply.len(), now) {
@@ -164,7 +164,7 @@ fn limit(
         Verdict::Slip => {
             service.slipped.inc();
             truncate(datagram.octets, reply);
-            Outcome::Replied { rcode, record_type, truncated: true }
+            Outcome::Replied { rcode: Rcode::NOERROR, record_type, truncated: true }
         }
         Verdict::Drop => Outcome::Dropped(DropReason::RateLimit),
     }
