@@ -21,13 +21,14 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status, Streaming, transport::server::TcpConnectInfo};
+use tonic::{Code, Status, transport::server::TcpConnectInfo};
 
 use crate::{
     clients::{ClientHandle, Clients},
     config::ServerConfig,
     metrics::{Metrics, OpenStream},
     node::{NodeInfo, NodeResolver, Peer},
+    requests::Requests,
     response::Variant,
     store::SnapshotStore,
     stream::{AdsStream, Request, StreamLimits},
@@ -107,7 +108,7 @@ pub(crate) struct Connection {
     shared: Shared,
     id: u64,
     variant: Variant,
-    requests: Streaming<Request>,
+    requests: Requests,
     extensions: http::Extensions,
     stream: AdsStream,
     source: Option<Source>,
@@ -126,7 +127,7 @@ impl Connection {
         shared: &Shared,
         variant: Variant,
         only: Option<TypeUrl>,
-        requests: Streaming<Request>,
+        requests: Requests,
         extensions: http::Extensions,
     ) -> Result<Self, Status> {
         let inner = &shared.inner;

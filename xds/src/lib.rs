@@ -61,6 +61,7 @@ mod config;
 mod connection;
 mod metrics;
 mod node;
+mod requests;
 mod resource;
 mod response;
 mod server;

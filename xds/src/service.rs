@@ -15,21 +15,13 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use http::{HeaderValue, header::CONTENT_TYPE};
 use http_body::Frame;
-use tonic::{
-    Status, Streaming,
-    body::Body,
-    codec::{DecodeBuf, Decoder},
-    codegen::Service,
-    server::NamedService,
-    service::Routes,
-};
+use tonic::{Status, body::Body, codegen::Service, server::NamedService, service::Routes};
 
 use crate::{
     connection::{Connection, Shared},
+    requests::Requests,
     response::Variant,
-    stream::Request,
     type_url::TypeUrl,
-    wire::{DeltaRequest, SotwRequest},
 };
 
 /// A discovery service of Envoy's API.
@@ -182,8 +174,7 @@ impl<D: Discovery> DiscoveryService<D> {
             return Err(Status::unimplemented("requests must not be compressed"));
         }
         let (parts, body) = request.into_parts();
-        let limit = Some(self.shared.config().request_bytes_max);
-        let requests = Streaming::new_request(RequestDecoder(variant), body, None, limit);
+        let requests = Requests::new(body, variant, self.shared.config().request_bytes_max);
         let connection = Connection::open(&self.shared, variant, D::TYPE, requests, parts.extensions)?;
         let frames = stream::unfold(Box::new(connection), |mut connection| async move {
             Some((connection.next_frame().await?, connection))
@@ -211,24 +202,6 @@ impl<D: Discovery> Service<http::Request<Body>> for DiscoveryService<D> {
             Err(status) => status.into_http(),
         };
         ready(Ok(response))
-    }
-}
-
-/// Decodes the requests of one variant.
-struct RequestDecoder(Variant);
-
-impl Decoder for RequestDecoder {
-    type Item = Request;
-    type Error = Status;
-
-    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Request>, Status> {
-        let request = match self.0 {
-            Variant::Delta => <DeltaRequest as prost::Message>::decode(src).map(Request::Delta),
-            Variant::Sotw => <SotwRequest as prost::Message>::decode(src).map(Request::Sotw),
-        };
-        request
-            .map(Some)
-            .map_err(|error| Status::invalid_argument(format!("cannot decode the request: {error}")))
     }
 }
 
