@@ -52,6 +52,21 @@ latency: ## how long a change of a manifest takes to the first request by name, 
 test: tools ## all tests that need no root and no Kubernetes: unit, property, golden, real Envoys, real DNS clients
 	cargo test --locked --workspace --no-fail-fast
 
+.PHONY: e2e
+e2e: ## two real Kubernetes clusters in network namespaces: the journey and everything that can happen to it (root)
+	@cargo build --locked --workspace --bin xcc --bin xcc-e2e
+	@XCC_BINARY=$(CURDIR)/$(XCC) target/debug/xcc-e2e run
+
+.PHONY: e2e-up
+e2e-up: ## the same clusters, with xcc in both, left running to play with
+	@cargo build --locked --workspace --bin xcc --bin xcc-e2e
+	@XCC_BINARY=$(CURDIR)/$(XCC) target/debug/xcc-e2e up
+
+.PHONY: e2e-down
+e2e-down: ## end them, and remove every trace
+	@cargo build --locked --workspace --bin xcc-e2e
+	@target/debug/xcc-e2e down
+
 .PHONY: lint
 lint: ## fmt, clippy with warnings as errors, cargo deny, generated files fresh
 	cargo fmt --all --check

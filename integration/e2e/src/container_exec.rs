@@ -17,7 +17,7 @@ pub struct Place<'a> {
     pub cluster: &'a str,
     /// The Pod's namespace.
     pub namespace: &'a str,
-    /// The Pod.
+    /// The Pod, or `deployment/NAME` for the only one of a Deployment.
     pub pod: &'a str,
     /// The container.
     pub container: Option<&'a str>,
@@ -29,7 +29,10 @@ pub struct Place<'a> {
 /// When it does not run.
 pub fn record(place: Place<'_>) -> Result<Record> {
     let Place { cluster, namespace, pod, container } = place;
-    let prefix = format!("{namespace}_{pod}_");
+    let prefix = match pod.strip_prefix("deployment/") {
+        Some(deployment) => format!("{namespace}_{deployment}-"),
+        None => format!("{namespace}_{pod}_"),
+    };
     let folders = std::fs::read_dir(sandbox::pods_folder(cluster))
         .with_context(|| format!("the cluster {cluster} is not up"))?
         .filter_map(|entry| Some(entry.ok()?.path()));

@@ -36,7 +36,8 @@ pub struct ControlPlane {
     authority: Authority,
     forward: Forward,
     api_server: Option<Daemon>,
-    others: Vec<Daemon>,
+    etcd: Daemon,
+    controllers: Vec<Daemon>,
     client: Client,
 }
 
@@ -66,11 +67,11 @@ impl ControlPlane {
             authority,
             forward,
             api_server: None,
-            others: vec![etcd],
+            etcd,
+            controllers: Vec::new(),
             client,
         };
         control_plane.start_api_server().await?;
-        control_plane.start_controllers()?;
         Ok(control_plane)
     }
 
@@ -113,10 +114,12 @@ impl ControlPlane {
     /// # Errors
     /// Which one, with the end of its log.
     pub fn check_running(&mut self) -> Result<()> {
-        self.api_server.iter_mut().chain(&mut self.others).try_for_each(Daemon::check_running)
+        self.etcd.check_running()?;
+        self.api_server.iter_mut().chain(&mut self.controllers).try_for_each(Daemon::check_running)
     }
 
-    /// Kills the API server (SIGKILL): every connection breaks, etcd and all data stay.
+    /// Kills the API server (SIGKILL): every connection breaks, etcd and all data stay. The controllers and the
+    /// scheduler end as well, as they do when they cannot renew their leases.
     ///
     /// # Errors
     /// When it cannot be reaped.
@@ -124,10 +127,13 @@ impl ControlPlane {
         if let Some(mut daemon) = self.api_server.take() {
             daemon.kill().await?;
         }
+        for mut controller in std::mem::take(&mut self.controllers) {
+            controller.kill().await?;
+        }
         Ok(())
     }
 
-    /// Starts the API server (again) and waits until it is ready.
+    /// Starts the API server (again) and waits until it is ready; then the controllers and the scheduler.
     ///
     /// # Errors
     /// When it ends or is not ready in time.
@@ -148,7 +154,7 @@ impl ControlPlane {
         })
         .await??;
         self.api_server = Some(daemon);
-        Ok(())
+        self.start_controllers()
     }
 
     fn start_controllers(&mut self) -> Result<()> {
@@ -161,8 +167,8 @@ impl ControlPlane {
         }
         let (cluster, namespace) = (&self.cluster, &self.namespace);
         let controllers = controller_manager_flags(&self.folder);
-        self.others.push(start(cluster, namespace, "kube-controller-manager", controllers)?);
-        self.others.push(start(cluster, namespace, "kube-scheduler", scheduler_flags(&self.folder))?);
+        self.controllers.push(start(cluster, namespace, "kube-controller-manager", controllers)?);
+        self.controllers.push(start(cluster, namespace, "kube-scheduler", scheduler_flags(&self.folder))?);
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ pub mod installation;
 pub mod journey;
 pub mod kubelet;
 pub mod lan;
+pub mod latency;
 pub mod layout;
 pub mod load;
 pub mod lock;

@@ -16,7 +16,7 @@ use xcc_e2e::lock::Lock;
 use xcc_e2e::progress::Progress;
 use xcc_e2e::sweep::CLUSTERS;
 use xcc_e2e::world::World;
-use xcc_e2e::{journey, layout, parts, process, scenario, sweep, wait};
+use xcc_e2e::{journey, latency, layout, parts, process, scenario, sweep, wait};
 
 /// How long a run that was told to end may take.
 const END_LIMIT: Duration = Duration::from_secs(90);
@@ -33,7 +33,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Brings both clusters up and leaves them running
+    /// Brings both clusters up with xcc in both, each importing from the other, and leaves them running
     Up,
     /// Ends what `up` left running, and removes every trace
     Down,
@@ -42,13 +42,15 @@ enum Command {
         /// Only these scenarios, and nothing before them but what they need
         scenarios: Vec<String>,
     },
+    /// Brings both clusters up, prints how long exports take to be reached by name, and takes them down
+    Latency,
     /// Runs a command in a container of a run that is up, as kubectl exec would
     Exec {
         /// shared-services or workloads
         cluster: String,
         /// The Pod's namespace
         namespace: String,
-        /// The Pod
+        /// The Pod, or deployment/NAME for the only one of a Deployment
         pod: String,
         /// The container, if the Pod has several
         #[arg(short, long)]
@@ -72,6 +74,7 @@ async fn main() -> ExitCode {
         Command::Up => up().await,
         Command::Down => down().await,
         Command::Run { scenarios } => run(&scenarios).await,
+        Command::Latency => measure().await,
         Command::Hold => hold().await,
         Command::Exec { cluster, namespace, pod, container, argv } => {
             return exec(
@@ -95,27 +98,42 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The whole journey. Whatever happens, a panic and Ctrl-C too, nothing is left but the logs.
-async fn run(scenarios: &[String]) -> Result<()> {
-    let all = scenarios.is_empty();
-    let scenarios = scenario::find(scenarios)?;
+/// The whole journey.
+async fn run(names: &[String]) -> Result<()> {
+    let scenarios = scenario::find(names)?;
+    let all = names.is_empty();
+    in_world(async |world, progress| {
+        if all {
+            journey::walk(world, progress).await?;
+        }
+        journey::install(world, progress).await?;
+        if all {
+            journey::walk_xcc(world, progress).await?;
+        }
+        scenario::walk(world, progress, &scenarios).await?;
+        progress.say("every step held");
+        Ok(())
+    })
+    .await
+}
+
+async fn measure() -> Result<()> {
+    in_world(async |world, progress| {
+        journey::install(world, progress).await?;
+        latency::measure(world, progress).await
+    })
+    .await
+}
+
+/// Does something in both clusters. Whatever happens, a panic and Ctrl-C too, nothing is left but the logs.
+async fn in_world(walk: impl AsyncFnOnce(&mut World, Progress) -> Result<()>) -> Result<()> {
     let progress = Progress::new();
     parts::provide().await?;
     let xcc = layout::xcc()?;
     progress.say("all parts are there");
     let walk = async {
         let mut world = World::up(progress, Images::new(Some(xcc))).await?;
-        let walked = async {
-            if all {
-                journey::walk(&mut world, progress).await?;
-            }
-            journey::install(&world, progress).await?;
-            if all {
-                journey::walk_xcc(&world, progress).await?;
-            }
-            scenario::walk(&mut world, progress, &scenarios).await
-        };
-        let walked = walked.await;
+        let walked = walk(&mut world, progress).await;
         if walked.is_err() {
             world.keep_evidence().await;
         }
@@ -130,7 +148,7 @@ async fn run(scenarios: &[String]) -> Result<()> {
     };
     let swept = sweep::sweep().await;
     match &walked {
-        Ok(()) => progress.say("every step held; nothing is left of it"),
+        Ok(()) => progress.say("nothing is left of it"),
         Err(_error) => progress.say(format!("logs are in {}", layout::logs().display())),
     }
     walked?;
@@ -163,7 +181,7 @@ async fn up() -> Result<()> {
     .await?;
     show(&log, shown)?;
     say(&format!(
-        "\n  kubectl --kubeconfig {} get pods -A\n  cargo run -p xcc-e2e -- exec workloads client POD -- curl ...\n",
+        "\n  kubectl --kubeconfig {} get pods -A\n  cargo run -p xcc-e2e -- exec workloads client deployment/client -- curl ...\n",
         layout::kubeconfig(CLUSTERS[0]).display()
     ));
     Ok(())
@@ -190,7 +208,7 @@ fn say(message: &str) {
 async fn hold() -> Result<()> {
     let progress = Progress::new();
     let up = tokio::select! {
-        up = World::up(progress, Images::new(None)) => up,
+        up = installed(progress) => up,
         () = told_to_end() => Err(anyhow::anyhow!("interrupted")),
     };
     let world = match up {
@@ -205,6 +223,15 @@ async fn hold() -> Result<()> {
     progress.say("both clusters are up");
     told_to_end().await;
     world.down().await
+}
+
+async fn installed(progress: Progress) -> Result<World> {
+    let world = World::up(progress, Images::new(None)).await?;
+    let installed = journey::install(&world, progress).await;
+    if installed.is_err() {
+        world.keep_evidence().await;
+    }
+    installed.map(|()| world)
 }
 
 fn ready_file() -> std::path::PathBuf {
