@@ -12,3 +12,4 @@ pub mod peer;
 pub mod random;
 pub mod statistics;
 pub mod table;
+pub mod xds;

@@ -1,0 +1,134 @@
+//! B1 to B8: what xDS costs the server, the wire and Envoy, against go-control-plane and rust-control-plane; B12: what
+//! connections cost in Envoy with the gateway's configuration, against HAProxy and nginx.
+//!
+//! The servers of a figure run one after the other in each round, each round beginning with another one; medians of all
+//! rounds count. `tools/build.sh` builds the programs that this one starts.
+
+mod changes;
+mod envoy;
+mod latency;
+mod memory;
+mod passthrough;
+mod reconnect;
+mod report;
+mod start;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+use xcc_bench::table::{Row, Table};
+use xcc_bench::xds::server::{Kind, raise_file_limit};
+
+#[derive(Parser)]
+struct Arguments {
+    /// What to measure; by default all.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "changes,latency,start,reconnect,memory,envoy,passthrough"
+    )]
+    only: Vec<Part>,
+    /// Services: each size with one client, the first up to 10,000 also with more.
+    #[arg(long, value_delimiter = ',', default_value = "1,100,1000,10000,50000")]
+    services: Vec<usize>,
+    /// Clients.
+    #[arg(long, value_delimiter = ',', default_value = "1,10,100,1000")]
+    clients: Vec<usize>,
+    /// Servers to compare with.
+    #[arg(long, value_delimiter = ',', default_value = "gcp-snapshot,gcp-linear,rust-control-plane")]
+    peers: Vec<Kind>,
+    /// Measurements of each figure; the median counts.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Envoy's versions for B8; the last one also for B12.
+    #[arg(long, value_delimiter = ',', default_value = "1.36.4,1.40.0")]
+    envoys: Vec<String>,
+    /// The program xcc, for figures that begin with its input.
+    #[arg(long, default_value = "target/release/xcc")]
+    xcc: PathBuf,
+    /// The folder of benchmarks.json and benchmarks.md.
+    #[arg(long, default_value = "docs")]
+    out: PathBuf,
+    /// Only print, and end with success whatever holds.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Changes,
+    Latency,
+    Start,
+    Reconnect,
+    Memory,
+    Envoy,
+    Passthrough,
+}
+
+impl Arguments {
+    /// Ours and the peers, in the order of a round.
+    fn servers(&self, round: usize) -> Vec<Kind> {
+        let mut servers = vec![Kind::Xcc];
+        servers.extend(&self.peers);
+        let turn = round % servers.len();
+        servers.rotate_left(turn);
+        servers
+    }
+
+    /// The size that is closest to the one that a figure is defined for.
+    fn size(&self, wanted: usize) -> usize {
+        self.services.iter().copied().min_by_key(|size| size.abs_diff(wanted)).unwrap_or(wanted)
+    }
+
+    /// The same for clients.
+    fn client_count(&self, wanted: usize) -> usize {
+        self.clients.iter().copied().min_by_key(|count| count.abs_diff(wanted)).unwrap_or(wanted)
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    raise_file_limit()?;
+    let mut rows = Vec::new();
+    for part in &arguments.only {
+        let of_part = match part {
+            Part::Changes => changes::rows(&arguments).await,
+            Part::Latency => latency::rows(&arguments).await,
+            Part::Start => start::rows(&arguments).await,
+            Part::Reconnect => reconnect::rows(&arguments).await,
+            Part::Memory => memory::rows(&arguments).await,
+            Part::Envoy => envoy::rows(&arguments).await,
+            Part::Passthrough => passthrough::rows(&arguments).await,
+        }?;
+        save(&arguments, &of_part)?;
+        rows.extend(of_part);
+    }
+    let failed: Vec<&Row> = rows.iter().filter(|row| !row.holds()).collect();
+    for row in &failed {
+        report::tell(&format!(
+            "does not hold: {} {}: ratio {:.3}, {:?}",
+            row.id, row.case, row.ratio, row.limit
+        ));
+    }
+    let good = failed.is_empty() || arguments.dry_run;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints the rows, and writes them at once: a later part may fail.
+fn save(arguments: &Arguments, rows: &[Row]) -> Result<()> {
+    for row in rows {
+        report::tell(&format!(
+            "{:32} {:>12.2} {:>12.2} {:>8.3} {:14} {} ({})",
+            row.id, row.ours, row.peer, row.ratio, row.unit, row.case, row.peer_name
+        ));
+    }
+    if arguments.dry_run {
+        return Ok(());
+    }
+    let mut table = Table::read(&arguments.out.join("benchmarks.json"))?;
+    table.merge(rows.iter().cloned());
+    table.write(&arguments.out)
+}
