@@ -32,6 +32,8 @@ mod order_tests;
 #[cfg(test)]
 mod pitfalls;
 #[cfg(test)]
+mod refusal_tests;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod sotw_tests;

@@ -66,6 +66,8 @@ struct Outstanding {
     whole: Option<ResourceMap>,
     /// The generation that the client holds completely once it ACKs this.
     completes: Option<u64>,
+    /// How often the subscription had grown.
+    growths: u64,
 }
 
 #[derive(Debug)]
@@ -102,8 +104,10 @@ pub(crate) struct Subscription {
     /// SotW for Cluster and Listener: whole states that were refused, by `state_id`.
     refused_states: Vec<ResourceVersion>,
     waiting: Option<Waiting>,
-    /// Names were subscribed to since the client last held all that it wanted.
-    grown: bool,
+    /// How often names were subscribed to.
+    growths: u64,
+    /// How often when the client last held all that it wanted.
+    growths_held: u64,
     changed_generation: u64,
     answered_generation: u64,
     acked_generation: u64,
@@ -134,7 +138,8 @@ impl Subscription {
             refused: BTreeMap::new(),
             refused_states: Vec::new(),
             waiting: None,
-            grown: false,
+            growths: 0,
+            growths_held: 0,
             changed_generation: 0,
             answered_generation: 0,
             acked_generation: 0,
@@ -189,6 +194,12 @@ impl Subscription {
         !self.is_pending() && !self.is_refused() && self.removals.is_empty()
     }
 
+    /// Whether names were subscribed to since the client last held all that it wanted: then what it ACKed is no longer all of
+    /// its version.
+    fn has_grown(&self) -> bool {
+        self.growths != self.growths_held
+    }
+
     fn is_refused(&self) -> bool {
         !self.status.parked.is_empty() || self.parked_version.is_some()
     }
@@ -238,7 +249,7 @@ impl Subscription {
         }
         self.answered_generation = generation;
         self.acked_generation = generation;
-        self.grown = false;
+        self.growths_held = self.growths;
         let version = snapshot.version(&self.type_url);
         if self.status.acked.as_ref() != Some(&version) {
             self.status.acked = Some(version);

@@ -159,8 +159,6 @@ fn run_references(variant: Variant, snapshots: &[(u8, u8)], steps: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     #[test]
     fn delta_converges(ops in vec(op(true), 1..80)) {
         run(Variant::Delta, &ops);

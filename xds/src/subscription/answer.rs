@@ -53,8 +53,11 @@ impl Subscription {
             && self.removals.is_empty()
         {
             self.acked_generation = generation;
-            self.status.acked = Some(outstanding.version);
-            self.grown = false;
+            // What was subscribed to while the response was on its way is not in it.
+            if outstanding.growths == self.growths {
+                self.status.acked = Some(outstanding.version);
+                self.growths_held = self.growths;
+            }
         }
         Acknowledged::Ack
     }
@@ -76,8 +79,7 @@ impl Subscription {
                 _ => named.iter().take(NACK_RESOURCES_MAX).cloned().collect(),
             },
         });
-        // What was ACKed is no longer all of its version, if the subscription grew since.
-        let grown = self.grown;
+        let grown = self.has_grown();
         self.status.acked.take_if(|acked| grown || *acked == outstanding.version);
         if self.is_whole_state() {
             remember(&mut self.refused_states, &state_id(&outstanding.version, &outstanding.resources));
@@ -127,16 +129,20 @@ impl Subscription {
         }));
     }
 
-    /// The resources of a refused response that may be the reason: where it is the whole state, those that the client has
-    /// not taken before.
+    /// The resources of a refused response that may be the reason.
     fn blamed(&self, outstanding: &Outstanding) -> Vec<Arc<Resource>> {
-        let resources = outstanding.resources.iter();
         match &self.taken {
-            Some(taken) if self.is_whole_state() => {
-                resources.filter(|r| taken.get(r.name()) != Some(*r)).cloned().collect()
-            }
-            _ => resources.cloned().collect(),
+            Some(_) if self.is_whole_state() => self.not_taken(&outstanding.resources),
+            _ => outstanding.resources.to_vec(),
         }
+    }
+
+    /// Those of a whole state that the client has not taken before; none if it is unknown what it took.
+    pub(super) fn not_taken(&self, resources: &[Arc<Resource>]) -> Vec<Arc<Resource>> {
+        let Some(taken) = &self.taken else {
+            return Vec::new();
+        };
+        resources.iter().filter(|r| taken.get(r.name()) != Some(*r)).cloned().collect()
     }
 }
 

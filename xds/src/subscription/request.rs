@@ -33,7 +33,7 @@ impl Subscription {
             // A repeated `*` is from a client that dropped what it had: everything is sent again.
             let cause = if self.wildcard { Cause::Answer } else { Cause::Changed };
             self.wildcard = true;
-            self.grown = true;
+            self.growths += 1;
             // "empty, but sent": the client can end its initialisation.
             self.reply_due = true;
             self.all_due(cause, generation);
@@ -49,7 +49,7 @@ impl Subscription {
             };
             self.names.insert(Arc::clone(&name));
             self.name_due(name, cause, generation);
-            self.grown = true;
+            self.growths += 1;
         }
         if first && !self.wildcard {
             // Versions in the map are no subscriptions.
@@ -162,10 +162,10 @@ impl Subscription {
         // "if the subscription grows, the server must send the newly named", even if unchanged.
         for name in added {
             self.name_due(name, Cause::Answer, generation);
-            self.grown = true;
+            self.growths += 1;
         }
         if wildcard && !was_wildcard {
-            self.grown = true;
+            self.growths += 1;
             // Only a client that has never named anything surely had the whole state at that version.
             if first && self.legacy_wildcard && self.is_whole_state() && !request.version_info.is_empty() {
                 self.claimed = Some(ResourceVersion::from(request.version_info.as_str()));

@@ -40,8 +40,8 @@ enum Whole {
     Send(Batch),
     /// The client has it.
     Nothing,
-    /// The client refused it, as it would be sent.
-    RefusedBefore,
+    /// The client refused it, as it would be sent: these resources.
+    RefusedBefore(Vec<Arc<Resource>>),
 }
 
 impl Subscription {
@@ -74,9 +74,13 @@ impl Subscription {
             trial if self.is_whole_state() => match self.whole_state(&target, trial.is_some(), view) {
                 Whole::Send(batch) => Some(batch),
                 Whole::Nothing => None,
-                Whole::RefusedBefore => {
-                    // The client took all of it but for this part: the part is to blame, without asking again.
-                    let blamed = trial?;
+                Whole::RefusedBefore(resources) => {
+                    // The client took all of it but for this part: the part is to blame, without asking again. Where
+                    // nothing is known of parts yet, they are tried apart.
+                    let blamed = trial.unwrap_or_else(|| self.not_taken(&resources));
+                    if blamed.is_empty() {
+                        return None;
+                    }
                     let message =
                         self.last_nack().map(|nack| nack.message.as_str()).unwrap_or_default().into();
                     self.convict(blamed, &BTreeSet::new(), &message);
@@ -245,6 +249,9 @@ impl Subscription {
             return false;
         };
         self.status.parked.insert(Arc::clone(resource.name()), parked);
+        if self.has_grown() {
+            self.status.acked = None;
+        }
         self.status_changed = true;
         true
     }
@@ -314,7 +321,7 @@ impl Subscription {
             && self.refused_states.contains(&state_id(&version, &resources))
         {
             self.parked_version = Some(version);
-            return Whole::RefusedBefore;
+            return Whole::RefusedBefore(resources);
         }
         self.reply_due = false;
         self.parked_version = None;
@@ -367,6 +374,7 @@ impl Subscription {
             resources: Arc::clone(&resources),
             whole: self.is_whole_state().then(|| self.held.clone()),
             completes: (self.due.is_empty() && self.suspects.is_empty()).then_some(view.generation),
+            growths: self.growths,
         });
         let (variant, type_url) = (self.variant, self.type_url.clone());
         Response { variant, type_url, version, nonce, resources, refreshes, removed }
