@@ -2,14 +2,18 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xcc_envoy::{MatcherForm, XdsAddress};
 use xcc_kube::dns_config::{DnsConfigOptions, ObjectName};
 use xcc_model::{RemoteName, ZoneName};
+
+use crate::{EXIT_CONFIG, telemetry};
 
 /// Cross-cluster Connectivity: an Envoy xDS control plane.
 ///
@@ -40,6 +44,29 @@ pub(crate) enum Command {
     DnsConfig(DnsConfigArgs),
     /// Print version, commit, and the versions of Envoy and Kubernetes that are supported.
     Version,
+}
+
+/// The command that the process was started with; otherwise the exit status, after help or what is wrong was printed.
+pub(crate) fn parse() -> Result<Command, ExitCode> {
+    Cli::try_parse().map(|cli| cli.command).map_err(|error| {
+        if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            telemetry::print_error(&anyhow::anyhow!(one_line(&error.to_string())));
+            return ExitCode::from(EXIT_CONFIG);
+        }
+        // Help and version; a reader that went away is no failure.
+        let _gone = error.print();
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(EXIT_CONFIG))
+    })
+}
+
+/// What clap says of a wrong flag over several paragraphs, without the usage, which `--help` shows.
+fn one_line(text: &str) -> String {
+    let said = text.split("\n\n").take_while(|paragraph| !paragraph.starts_with("Usage:"));
+    let said = said.filter(|paragraph| !paragraph.starts_with("For more information"));
+    let lines: Vec<String> =
+        said.map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let line = lines.join("; ");
+    format!("{} (see --help)", line.strip_prefix("error: ").unwrap_or(&line))
 }
 
 /// What decides how names are imported and how gateways carry them; the same offline and in service.
@@ -399,6 +426,27 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_flag_is_said_in_one_line() {
+        for (arguments, line) in [
+            (
+                vec!["serve", "--dns-ttl"],
+                "a value is required for '--dns-ttl <SECONDS>' but none was supplied (see --help)",
+            ),
+            (
+                vec!["bootstrap"],
+                "the following required arguments were not provided: --node-id <ID> (see --help)",
+            ),
+            (
+                vec!["serve", "--dns-tll", "1"],
+                "unexpected argument '--dns-tll' found; tip: a similar argument exists: '--dns-ttl' (see --help)",
+            ),
+        ] {
+            let error = Cli::try_parse_from(["xcc"].iter().chain(&arguments)).unwrap_err();
+            assert_eq!(one_line(&error.to_string()), line);
+        }
     }
 
     #[test]

@@ -18,14 +18,17 @@ mod xds_listener;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use cli::{Cli, Command};
+use cli::Command;
 
-/// Wrong flags and configuration, taken ports, unreadable files (clap uses the same for flags).
+/// Wrong flags and configuration, taken ports, unreadable files.
 const EXIT_CONFIG: u8 = 2;
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = match cli::parse() {
+        Ok(command) => command,
+        Err(status) => return status,
+    };
+    let result = match command {
         Command::Serve(args) => serve::run(&args),
         Command::Translate(args) => cmd::translate::run(&args),
         Command::Bootstrap(args) => cmd::bootstrap::run(&args),
