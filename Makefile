@@ -87,7 +87,7 @@ golden-update: ## rewrite the golden files from what the code makes now; look at
 .PHONY: generate
 generate: ## make the checked-in generated files: the descriptor sets of Envoy's messages
 	cargo run --locked --quiet --package xcc-envoy --example descriptors
-	cargo run --locked --quiet --package xcc-xds --example descriptors
+	cargo run --locked --quiet --package xcc-xds --example xds-descriptors
 
 .PHONY: generate-check
 generate-check: ## fail if a generated file is not what the code generates

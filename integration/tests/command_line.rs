@@ -114,7 +114,7 @@ async fn xds_in_the_open_wants_tls_or_a_word() {
 #[tokio::test]
 async fn wrong_flags_are_refused_with_the_flag_named() {
     let bench = bench();
-    for (flag, value) in [
+    for (index, (flag, value)) in [
         ("--remote", "east"),
         ("--remote", "east=ftp:x"),
         ("--remote", "UPPER=dir:."),
@@ -126,10 +126,13 @@ async fn wrong_flags_are_refused_with_the_flag_named() {
         ("--withdraw-delay", "soon"),
         ("--log-format", "xml"),
         ("--no-such-flag", "x"),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let mut arguments = bench.settings.arguments();
         arguments.push(format!("{flag}={value}").into());
-        let log = bench.scratch.path().join(format!("{flag}.log"));
+        let log = bench.scratch.path().join(format!("{index}.log"));
         let mut process = Process::spawn("xcc", project::xcc().unwrap(), arguments, &log).unwrap();
         let status = process.wait(wait::PATIENCE).await.unwrap();
         let text = tail(&log);

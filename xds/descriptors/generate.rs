@@ -2,7 +2,7 @@
 //! ships: every message that can stand in a Cluster, ClusterLoadAssignment, Listener, RouteConfiguration or Secret, at any
 //! depth and inside of any `Any`.
 //!
-//! Shared by the example `descriptors`, which writes the set, and by a test, which finds it stale. Nothing of this is part
+//! Shared by the example `xds-descriptors`, which writes the set, and by a test, which finds it stale. Nothing of this is part
 //! of the library.
 
 use std::{

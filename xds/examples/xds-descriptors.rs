@@ -1,4 +1,4 @@
-//! Writes `descriptors/resources.binpb`: `cargo run -p xcc-xds --example descriptors`.
+//! Writes `descriptors/resources.binpb`: `cargo run -p xcc-xds --example xds-descriptors`.
 //!
 //! To be run when envoy-types is updated.
 
