@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::Tl
 use xcc_model::{ServicePort, ServiceTable};
 
 use crate::config::GatewayConfig;
-use crate::matcher::{Chains, MatcherForm, admit, matcher};
+use crate::matcher::{MatcherForm, admit, matcher};
 use crate::names;
 use crate::tcp_proxy::tcp_proxy;
 use crate::translate::{PortNames, names_by_port};
@@ -23,8 +23,8 @@ const CLIENT_HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// The dear part of a translation: it costs as much as there are names. It does not depend on the endpoints.
 pub fn listeners(table: &ServiceTable, config: &GatewayConfig, form: MatcherForm) -> Vec<Listener> {
     let mut listeners = names_by_port(table)
-        .iter()
-        .filter_map(|(port, names)| listener(*port, names, config, form))
+        .into_iter()
+        .filter_map(|(port, names)| listener(port, names, config, form))
         .collect::<Vec<_>>();
     listeners.sort_by(|a, b| a.name.cmp(&b.name));
     listeners
@@ -32,13 +32,13 @@ pub fn listeners(table: &ServiceTable, config: &GatewayConfig, form: MatcherForm
 
 fn listener(
     port: ServicePort,
-    names: &PortNames<'_>,
+    names: PortNames<'_>,
     config: &GatewayConfig,
     form: MatcherForm,
 ) -> Option<Listener> {
     let bound_port = config.listener_port(port)?;
-    let admitted = admit(names.keys().copied(), form);
-    let sets = admitted.names.iter().map(|name| names[name]).collect::<BTreeSet<_>>();
+    let names = admit(names, form).names;
+    let sets = names.iter().map(|(_, remotes)| *remotes).collect::<BTreeSet<_>>();
     let chains = sets
         .into_iter()
         .map(|remotes| (remotes, names::cluster_name(remotes, port)))
@@ -47,7 +47,7 @@ fn listener(
         return None;
     }
     let by_name =
-        admitted.names.into_iter().map(|name| (name, chains[names[name]].as_str())).collect::<Chains<'_>>();
+        names.into_iter().map(|(name, remotes)| (name, chains[remotes].as_str())).collect::<Vec<_>>();
     let mut filter_chains = chains.values().map(|chain| filter_chain(chain, config)).collect::<Vec<_>>();
     filter_chains.sort_by(|a, b| a.name.cmp(&b.name));
     let name = names::listener_name(port);

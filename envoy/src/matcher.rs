@@ -14,6 +14,7 @@ use envoy_types::pb::xds::r#type::matcher::v3::StringMatcher;
 use envoy_types::pb::xds::r#type::matcher::v3::string_matcher::MatchPattern;
 use xcc_model::Hostname;
 
+use crate::translate::PortNames;
 use crate::wire::build;
 use crate::wire::matcher::{
     DomainMatcher, FieldMatcher, MatchMap, Matcher, MatcherList, MatcherTree, MatcherType, OnMatch,
@@ -56,24 +57,28 @@ impl MatcherForm {
     }
 }
 
-/// The names of a listener, and the chain that each leads to.
-pub(crate) type Chains<'a> = BTreeMap<&'a Hostname, &'a str>;
+/// The names of a listener, in order, and the chain that each leads to.
+pub(crate) type Chains<'a> = [(&'a Hostname, &'a str)];
 
 /// Splits off the names beyond the limits. What is left out is less specific than everything that stays: were it the
 /// other way round, its connections would go to the wrong remote instead of nowhere.
-pub(crate) fn admit<'a>(names: impl Iterator<Item = &'a Hostname>, form: MatcherForm) -> Admitted<'a> {
-    let mut names = names.collect::<Vec<_>>();
-    names.sort_by_cached_key(|name| (name.is_wildcard(), specificity(name), *name));
-    let exact = names.partition_point(|name| !name.is_wildcard());
-    let limit = names.len().min(NAMES_MAX).min(exact.saturating_add(form.wildcards_max()));
+pub(crate) fn admit<'a>(mut names: PortNames<'a>, form: MatcherForm) -> Admitted<'a> {
+    let wildcards = names.iter().filter(|(name, _)| name.is_wildcard()).count();
+    let limit =
+        names.len().min(NAMES_MAX).min((names.len() - wildcards).saturating_add(form.wildcards_max()));
+    if limit == names.len() {
+        return Admitted { names, omitted: Vec::new() };
+    }
+    names.sort_by_cached_key(|(name, _)| (name.is_wildcard(), specificity(name), *name));
     let omitted = names.split_off(limit);
+    names.sort_unstable();
     Admitted { names, omitted }
 }
 
-/// The names that a listener carries and those that it cannot.
+/// The names that a listener carries, in order, and those that it cannot.
 pub(crate) struct Admitted<'a> {
-    pub(crate) names: Vec<&'a Hostname>,
-    pub(crate) omitted: Vec<&'a Hostname>,
+    pub(crate) names: PortNames<'a>,
+    pub(crate) omitted: PortNames<'a>,
 }
 
 /// Sorts long wildcards first. Of two that cover the same name, the longer one is below the shorter one.
@@ -106,7 +111,8 @@ fn server_names(chains: &Chains<'_>) -> Matcher {
 }
 
 fn exact_map(chains: &Chains<'_>) -> Matcher {
-    let (wildcards, exact): (Vec<_>, Vec<_>) = chains.iter().partition(|(name, _)| name.is_wildcard());
+    let (wildcards, exact): (Vec<_>, Vec<_>) =
+        chains.iter().copied().partition(|(name, _)| name.is_wildcard());
     let map = exact
         .into_iter()
         .map(|(name, chain)| (name.to_string(), select_chain(chain)))
@@ -129,8 +135,8 @@ fn tree(tree_type: TreeType, on_no_match: Option<Box<OnMatch>>) -> Matcher {
     Matcher { matcher_type: Some(MatcherType::MatcherTree(Box::new(tree))), on_no_match }
 }
 
-fn suffix_list(mut wildcards: Vec<(&&Hostname, &&str)>) -> Matcher {
-    wildcards.sort_by_key(|(name, _)| (specificity(name), **name));
+fn suffix_list(mut wildcards: Vec<(&Hostname, &str)>) -> Matcher {
+    wildcards.sort_by_key(|(name, _)| (specificity(name), *name));
     let matchers = wildcards
         .into_iter()
         .map(|(name, chain)| {
@@ -165,7 +171,17 @@ fn select_chain(chain: &str) -> OnMatch {
 
 #[cfg(test)]
 mod tests {
+    use xcc_model::{RemoteName, RemoteSet};
+
     use super::*;
+
+    fn remotes() -> RemoteSet {
+        RemoteSet::new([RemoteName::parse("east").unwrap()]).unwrap()
+    }
+
+    fn to<'a>(names: &'a [Hostname], remotes: &'a RemoteSet) -> PortNames<'a> {
+        names.iter().map(|name| (name, remotes)).collect()
+    }
 
     #[test]
     fn the_extension_decides_on_the_form() {
@@ -183,11 +199,12 @@ mod tests {
         let shallow = Hostname::parse("*.xcc.test").unwrap();
         let exact = Hostname::parse("a.xcc.test").unwrap();
         names.extend([shallow.clone(), exact.clone()]);
-        let admitted = admit(names.iter(), MatcherForm::ExactMap);
-        assert_eq!(admitted.omitted, [&shallow]);
+        let remotes = remotes();
+        let admitted = admit(to(&names, &remotes), MatcherForm::ExactMap);
+        assert_eq!(admitted.omitted, [(&shallow, &remotes)]);
         assert_eq!(admitted.names.len(), WILDCARDS_MAX + 1);
-        assert!(admitted.names.contains(&&exact));
-        assert!(admit(names.iter(), MatcherForm::ServerNames).omitted.is_empty());
+        assert!(admitted.names.is_sorted() && admitted.names.contains(&(&exact, &remotes)));
+        assert!(admit(to(&names, &remotes), MatcherForm::ServerNames).omitted.is_empty());
     }
 
     #[test]
@@ -195,8 +212,9 @@ mod tests {
         let names = (0..=NAMES_MAX)
             .map(|number| Hostname::parse(&format!("n{number}.xcc.test")).unwrap())
             .collect::<Vec<_>>();
+        let remotes = remotes();
         for form in [MatcherForm::ServerNames, MatcherForm::ExactMap] {
-            let admitted = admit(names.iter(), form);
+            let admitted = admit(to(&names, &remotes), form);
             assert_eq!((admitted.names.len(), admitted.omitted.len()), (NAMES_MAX, 1));
         }
     }

@@ -63,8 +63,8 @@ impl Upstream {
     }
 }
 
-/// The names of one service port and what they lead to.
-pub(crate) type PortNames<'a> = BTreeMap<&'a Hostname, &'a RemoteSet>;
+/// The names of one service port and what they lead to, in the order of the names.
+pub(crate) type PortNames<'a> = Vec<(&'a Hostname, &'a RemoteSet)>;
 
 /// Translates a table. The same input gives the same bytes, in every process.
 pub fn translate(table: &ServiceTable, config: &GatewayConfig, form: MatcherForm) -> Resources {
@@ -93,11 +93,15 @@ pub fn omitted(table: &ServiceTable, config: &GatewayConfig, form: MatcherForm) 
     let mut omitted = Vec::new();
     for (port, names) in names_by_port(table) {
         let (left_out, reason) = if config.listener_port(port).is_none() {
-            (names.keys().copied().collect(), OmittedReason::PortOutOfRange)
+            (names, OmittedReason::PortOutOfRange)
         } else {
-            (admit(names.keys().copied(), form).omitted, OmittedReason::TooManyNames)
+            (admit(names, form).omitted, OmittedReason::TooManyNames)
         };
-        omitted.extend(left_out.into_iter().map(|name| Omitted { hostname: name.clone(), port, reason }));
+        omitted.extend(left_out.into_iter().map(|(name, _)| Omitted {
+            hostname: name.clone(),
+            port,
+            reason,
+        }));
     }
     omitted.sort();
     omitted
@@ -108,7 +112,7 @@ pub(crate) fn names_by_port(table: &ServiceTable) -> BTreeMap<ServicePort, PortN
     let mut ports: BTreeMap<ServicePort, PortNames<'_>> = BTreeMap::new();
     for (hostname, import) in &table.imports {
         for route in &import.routes {
-            ports.entry(route.port).or_default().insert(hostname, &route.remotes);
+            ports.entry(route.port).or_default().push((hostname, &route.remotes));
         }
     }
     ports

@@ -5,12 +5,14 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use serde::Serialize;
 
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::export::{ExportKey, ServicePort};
 use crate::hostname::{Hostname, ZoneName};
 use crate::inventory::Inventory;
+use crate::merge::Merge;
 use crate::remote::{RemoteName, RemoteSettings};
 use crate::view::RemoteView;
 
@@ -51,10 +53,12 @@ impl ImportPolicy {
 }
 
 /// Everything that is imported, merged over the remotes: what the gateway carries and DNS answers.
+///
+/// A copy costs nothing: copies share what is equal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ServiceTable {
     /// The imported names.
-    pub imports: BTreeMap<Hostname, ServiceImport>,
+    pub imports: OrdMap<Hostname, ServiceImport>,
     /// The remotes that at least one name is imported from. All names of a remote share its endpoints.
     pub backends: BTreeMap<RemoteName, Backend>,
 }
@@ -103,6 +107,11 @@ impl RemoteSet {
         let remotes: BTreeSet<_> = remotes.into_iter().collect();
         (!remotes.is_empty()).then(|| Self(remotes.into_iter().collect()))
     }
+
+    /// Whether nobody else holds this copy.
+    pub(crate) fn is_unshared(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
 }
 
 impl fmt::Display for RemoteSet {
@@ -130,35 +139,11 @@ pub fn derive(inventory: &Inventory, policy: &ImportPolicy) -> (ServiceTable, Ve
         .iter()
         .map(|(name, remote)| (name.clone(), RemoteView::derive(name, remote, policy)))
         .collect::<BTreeMap<_, _>>();
-    ServiceTable::merge(&views)
-}
-
-impl ServiceTable {
-    /// Merges what the remotes contribute. A name that several export on one port is served by all of them.
-    pub fn merge(views: &BTreeMap<RemoteName, RemoteView>) -> (Self, Vec<Diagnostic>) {
-        let mut table = Self::default();
-        let mut diagnostics = Vec::new();
-        let mut sets = BTreeSet::new();
-        let mut names: BTreeMap<&Hostname, Vec<(&RemoteName, ServicePort, &ExportKey)>> = BTreeMap::new();
-        for (remote, view) in views {
-            diagnostics.extend(view.diagnostics().cloned());
-            if !view.exports.is_empty() {
-                table.backends.insert(remote.clone(), view.backend.clone());
-            }
-            for (hostname, (port, key)) in &view.exports {
-                names.entry(hostname).or_default().push((remote, *port, key));
-            }
-        }
-        for (hostname, claims) in names {
-            let import = ServiceImport::merge(&claims, &mut sets);
-            if let Some(conflict) = import.conflict() {
-                diagnostics.extend(claims.iter().map(|claim| port_mismatch(hostname, claim, &conflict)));
-            }
-            table.imports.insert(hostname.clone(), import);
-        }
-        diagnostics.sort();
-        (table, diagnostics)
-    }
+    let merge = Merge::of(&views);
+    let diagnostics = views.values().flat_map(RemoteView::diagnostics).chain(merge.conflicts());
+    let mut diagnostics: Vec<_> = diagnostics.cloned().collect();
+    diagnostics.sort();
+    (merge.table().clone(), diagnostics)
 }
 
 impl ServiceImport {
@@ -168,40 +153,4 @@ impl ServiceImport {
         (self.routes.len() > 1)
             .then(|| format!("remotes differ in the port ({})", routes.collect::<Vec<_>>().join(", ")))
     }
-
-    fn merge(claims: &[(&RemoteName, ServicePort, &ExportKey)], sets: &mut BTreeSet<RemoteSet>) -> Self {
-        let mut by_port: BTreeMap<ServicePort, BTreeSet<&RemoteName>> = BTreeMap::new();
-        for (remote, port, _) in claims {
-            by_port.entry(*port).or_default().insert(remote);
-        }
-        let routes = by_port
-            .into_iter()
-            .map(|(port, remotes)| {
-                let set = RemoteSet(remotes.into_iter().cloned().collect());
-                // One copy of each set is kept, since nearly all names share a few.
-                let remotes = sets.get(&set).cloned().unwrap_or_else(|| {
-                    sets.insert(set.clone());
-                    set
-                });
-                Route { port, remotes }
-            })
-            .collect();
-        let origins = claims
-            .iter()
-            .map(|(remote, _, key)| Origin { remote: (*remote).clone(), export: (*key).clone() })
-            .collect();
-        Self { routes, origins }
-    }
-}
-
-fn port_mismatch(
-    hostname: &Hostname,
-    (remote, port, key): &(&RemoteName, ServicePort, &ExportKey),
-    conflict: &str,
-) -> Diagnostic {
-    let message = format!(
-        "{hostname} is exported on port {port} here, but {conflict}: each port reaches only its own remotes; \
-         set the same service-port annotation everywhere"
-    );
-    Diagnostic { remote: (*remote).clone(), object: key.object(), reason: Reason::PortMismatch, message }
 }

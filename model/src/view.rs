@@ -48,6 +48,13 @@ impl RemoteView {
         }
     }
 
+    /// The names that lead elsewhere than in `other`, or that only one of the two exports.
+    pub fn changed_names<'a>(&'a self, other: &'a Self) -> BTreeSet<&'a Hostname> {
+        let differs = |(hostname, export): &(&Hostname, &_)| other.exports.get(*hostname) != Some(*export);
+        let gone = other.exports.keys().filter(|hostname| !self.exports.contains_key(*hostname));
+        self.exports.iter().filter(differs).map(|(hostname, _)| hostname).chain(gone).collect()
+    }
+
     /// All that a person should know, in no order.
     pub fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
         self.export_diagnostics.iter().chain(&self.node_diagnostics)

@@ -11,7 +11,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use xcc_model::{
-    AddressType, Change, Diagnostic, ExportKey, Hostname, ImportPolicy, Ingress, Inventory, Node,
+    AddressType, Change, Diagnostic, ExportKey, Hostname, ImportPolicy, Ingress, Inventory, Merge, Node,
     NodeAddress, ObjectKind, ObjectRef, Reason, RemoteName, RemoteSettings, RemoteView, ServiceExport,
     ServiceTable, Update, ZoneName, derive,
 };
@@ -133,6 +133,26 @@ proptest! {
                 None => drop(views.insert(name.clone(), whole.clone())),
             }
             prop_assert_eq!(&views[&name], &whole);
+        }
+    }
+
+    #[test]
+    fn merging_only_the_changed_names_gives_the_same_table(facts in facts(), again in facts()) {
+        let mut inventory = Inventory::default();
+        let mut views = BTreeMap::<RemoteName, RemoteView>::new();
+        let mut merge = Merge::default();
+        for update in facts.into_iter().chain(again) {
+            let name = update.remote.clone();
+            inventory.apply(update);
+            let new = RemoteView::derive(&name, &inventory.remotes()[&name], &policy());
+            let old = views.insert(name.clone(), new).unwrap_or_default();
+            let changed = views[&name].changed_names(&old);
+            merge.refresh(&views, changed);
+            let (table, diagnostics) = derive(&inventory, &policy());
+            prop_assert_eq!(merge.table(), &table);
+            let mut all: Vec<_> = views.values().flat_map(RemoteView::diagnostics).chain(merge.conflicts()).cloned().collect();
+            all.sort();
+            prop_assert_eq!(all, diagnostics);
         }
     }
 

@@ -11,16 +11,17 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use xcc_dns::{Responder, Zones};
+use xcc_envoy::Omitted;
 use xcc_kube::importing::{ImportRecord, ImportStatus};
 use xcc_model::{
-    Diagnostic, ImportPolicy, Inventory, Reason, RemoteName, RemoteView, ServicePort, ServiceTable, Touched,
-    Update,
+    Diagnostic, Hostname, ImportPolicy, Inventory, Merge, Reason, RemoteName, RemoteView, ServicePort,
+    ServiceTable, Touched, Update,
 };
 use xcc_xds::{Clients, TypeStatus, TypeUrl};
 
 use crate::gate::{Gate, GatewayAcks, NameState, ZoneChange};
 use crate::metrics::PipelineMetrics;
-use crate::publisher::{Publisher, diagnostics_of};
+use crate::publisher::{Publisher, describe_omitted, diagnostics_of, without};
 use crate::ready::BlockReady;
 use crate::state::StateDirectory;
 
@@ -76,8 +77,13 @@ pub(crate) struct Pipeline {
     policy: ImportPolicy,
     inventory: Inventory,
     views: BTreeMap<RemoteName, RemoteView>,
+    merge: Merge,
     touched: BTreeMap<RemoteName, Touched>,
+    /// What is merged, without what no gateway can carry.
     table: ServiceTable,
+    omitted: BTreeSet<Omitted>,
+    /// The names in which the table may differ from what the gate knows.
+    unpublished: BTreeSet<Hostname>,
     /// What gateways were told last: the table, and what was withdrawn a short while ago.
     carried: ServiceTable,
     /// What follows from what remotes said.
@@ -107,7 +113,7 @@ pub(crate) struct Pipeline {
 /// What a turn found different.
 #[derive(Debug, Default)]
 struct Changed {
-    names: bool,
+    names: BTreeSet<Hostname>,
     diagnostics: bool,
     /// The remotes that are reached elsewhere now.
     endpoints: BTreeSet<RemoteName>,
@@ -130,8 +136,11 @@ impl Pipeline {
             policy,
             inventory: Inventory::default(),
             views: BTreeMap::new(),
+            merge: Merge::default(),
             touched: BTreeMap::new(),
             table: ServiceTable::default(),
+            omitted: BTreeSet::new(),
+            unpublished: BTreeSet::new(),
             carried: ServiceTable::default(),
             derived_diagnostics: Vec::new(),
             refusals: BTreeMap::new(),
@@ -243,7 +252,7 @@ impl Pipeline {
         if touched {
             self.status_changed(now);
         }
-        if self.due.is_none() && (changed.names || self.last_publication.is_none()) {
+        if self.due.is_none() && (!changed.names.is_empty() || self.last_publication.is_none()) {
             self.due = Some(self.last_publication.map_or(now, |last| now.max(last + self.window())));
         }
         let expired = self.gate.expire(now);
@@ -323,36 +332,51 @@ impl Pipeline {
         for (name, touched) in touched {
             self.derive_view(name, touched, &mut changed);
         }
-        if changed.names || changed.diagnostics {
-            let (mut table, mut diagnostics) = ServiceTable::merge(&self.views);
-            diagnostics.extend(self.publisher.keep_carriable(&mut table));
-            self.table = table;
-            self.derived_diagnostics = diagnostics;
-            self.report();
+        if changed.names.is_empty() {
+            self.merge.refresh_backends(&self.views);
+            self.table.backends.clone_from(&self.merge.table().backends);
         } else {
-            for name in &changed.endpoints {
-                if let (Some(backend), Some(view)) = (self.table.backends.get_mut(name), self.views.get(name))
-                {
-                    backend.clone_from(&view.backend);
-                }
-            }
+            self.merge.refresh(&self.views, &changed.names);
+            self.keep_carriable(&mut changed);
         }
+        if changed.diagnostics || !changed.names.is_empty() {
+            self.derive_diagnostics();
+            self.report();
+        }
+        self.unpublished.extend(changed.names.iter().cloned());
         self.connections.metrics.set_remotes(self.inventory.remotes(), &self.views);
         changed
+    }
+
+    /// Takes out of the table what no gateway can carry: such a name must not be answered.
+    fn keep_carriable(&mut self, changed: &mut Changed) {
+        let merged = self.merge.table();
+        let omitted = self.publisher.omitted(merged);
+        let differs = omitted.symmetric_difference(&self.omitted);
+        changed.names.extend(differs.map(|omitted| omitted.hostname.clone()));
+        self.table = without(merged, &omitted);
+        self.omitted = omitted;
+    }
+
+    fn derive_diagnostics(&mut self) {
+        let of_views = self.views.values().flat_map(RemoteView::diagnostics);
+        let mut diagnostics: Vec<_> = of_views.chain(self.merge.conflicts()).cloned().collect();
+        diagnostics.extend(describe_omitted(self.merge.table(), &self.omitted));
+        self.derived_diagnostics = diagnostics;
     }
 
     fn derive_view(&mut self, name: RemoteName, touched: Touched, changed: &mut Changed) {
         let Some(remote) = self.inventory.remotes().get(&name) else {
             let old = self.views.remove(&name).unwrap_or_default();
-            changed.names |= !old.exports.is_empty();
             changed.diagnostics |= old.diagnostics().next().is_some();
+            changed.names.extend(old.exports.into_keys());
             return;
         };
         let view = self.views.entry(name.clone()).or_default();
         if touched.names {
             let new = RemoteView::derive(&name, remote, &self.policy);
             let old = std::mem::replace(view, new);
-            changed.names |= old.exports != view.exports;
+            changed.names.extend(view.changed_names(&old).into_iter().cloned());
             changed.diagnostics |= !old.diagnostics().eq(view.diagnostics());
             if old.backend != view.backend {
                 changed.endpoints.insert(name);
@@ -393,7 +417,8 @@ impl Pipeline {
 
     /// Publishes the names: DNS stops answering what is gone before the gateways hear of it.
     fn publish_names(&mut self, now: Instant) {
-        let change = self.gate.set_table(&self.table, now);
+        let names = std::mem::take(&mut self.unpublished);
+        let change = self.gate.set_table(&self.table, &names, now);
         self.change_zone(&change);
         self.carried = self.gate.gateway_table(&self.table);
         match self.publisher.publish(&self.carried) {

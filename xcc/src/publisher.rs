@@ -52,8 +52,13 @@ impl Publisher {
     /// Publishes what gateways have to carry, and returns its generation. Gateways that hold it already get nothing.
     pub(crate) fn publish(&mut self, carried: &ServiceTable) -> anyhow::Result<Generation> {
         let generation = self.generation + 1;
-        let clusters: Vec<_> = xcc_envoy::clusters(carried, &self.config).iter().map(cluster).collect();
-        let endpoints: Vec<_> = xcc_envoy::endpoints(carried).iter().map(assignment).collect();
+        let upstreams = xcc_envoy::upstreams(carried);
+        let clusters: Vec<_> =
+            upstreams.iter().map(|upstream| cluster(&xcc_envoy::cluster(upstream, &self.config))).collect();
+        let endpoints: Vec<_> = upstreams
+            .iter()
+            .map(|upstream| assignment(&xcc_envoy::endpoint(upstream, &carried.backends)))
+            .collect();
         for form in FORMS {
             let mut snapshot = Snapshot::builder();
             for resource in clusters.iter().chain(&endpoints) {
@@ -67,7 +72,7 @@ impl Publisher {
             self.stores.of(form).publish(snapshot);
         }
         self.generation = generation;
-        self.upstreams = xcc_envoy::upstreams(carried);
+        self.upstreams = upstreams;
         self.listeners.retain(|_, newest| *newest + GENERATIONS_KEPT > generation);
         Ok(generation)
     }
@@ -98,20 +103,9 @@ impl Publisher {
         Ok(())
     }
 
-    /// Takes out of the table what no gateway can carry, and says why: such a name must not be answered.
-    pub(crate) fn keep_carriable(&self, table: &mut ServiceTable) -> Vec<Diagnostic> {
-        let omitted: BTreeSet<_> =
-            FORMS.into_iter().flat_map(|form| xcc_envoy::omitted(table, &self.config, form)).collect();
-        let diagnostics = describe_omitted(table, &omitted);
-        for Omitted { hostname, port, .. } in &omitted {
-            if let Some(import) = table.imports.get_mut(hostname) {
-                import.routes.retain(|route| route.port != *port);
-                if import.routes.is_empty() {
-                    table.imports.remove(hostname);
-                }
-            }
-        }
-        diagnostics
+    /// The routes of a table that not every gateway can carry.
+    pub(crate) fn omitted(&self, table: &ServiceTable) -> BTreeSet<Omitted> {
+        FORMS.into_iter().flat_map(|form| xcc_envoy::omitted(table, &self.config, form)).collect()
     }
 
     /// The newest generation.
@@ -123,6 +117,20 @@ impl Publisher {
     pub(crate) fn generation_of(&self, listeners: &ResourceVersion) -> Option<Generation> {
         self.listeners.get(listeners).copied()
     }
+}
+
+/// A table without these routes, and without names that have no other.
+pub(crate) fn without(table: &ServiceTable, omitted: &BTreeSet<Omitted>) -> ServiceTable {
+    let mut table = table.clone();
+    for Omitted { hostname, port, .. } in omitted {
+        if let Some(import) = table.imports.get_mut(hostname) {
+            import.routes.retain(|route| route.port != *port);
+            if import.routes.is_empty() {
+                table.imports.remove(hostname);
+            }
+        }
+    }
+    table
 }
 
 /// What is wrong with routes that no listener carries, for each HTTPProxy that they come from.
