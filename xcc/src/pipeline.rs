@@ -163,6 +163,7 @@ impl Pipeline {
     /// Runs until shutdown.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut clients_changed = self.connections.clients.changed();
+        let mut forms_changed = self.publisher.wanted_changed();
         self.take_gateway_addresses();
         self.recall();
         loop {
@@ -172,6 +173,7 @@ impl Pipeline {
                 Some(update) = self.connections.updates.recv() => self.take_updates(update),
                 Some(query) = self.connections.queries.recv() => self.answer(query),
                 Ok(()) = clients_changed.changed() => {}
+                Ok(()) = forms_changed.changed() => self.publish_wanted_forms(),
                 Ok(()) = self.connections.gateway_addresses.changed() => self.take_gateway_addresses(),
                 () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
             }
@@ -441,6 +443,16 @@ impl Pipeline {
         self.connections.metrics.set_names(self.gate.counts());
         self.due = None;
         self.last_publication = Some(now);
+    }
+
+    /// A gateway of another kind has come: before the first publication it waits like all others.
+    fn publish_wanted_forms(&mut self) {
+        if self.last_publication.is_some()
+            && let Err(error) = self.publisher.publish_wanted(&self.carried)
+        {
+            self.connections.metrics.publication_failed();
+            error!("not published in the form of a new gateway: {error:#}");
+        }
     }
 
     /// Publishes endpoints alone. They never wait for names: a lost node hurts now.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::sync::watch;
 use xcc_envoy::{Cluster, ClusterLoadAssignment, GatewayConfig, MatcherForm, Omitted, Upstream};
 use xcc_model::{Backend, Diagnostic, Origin, Reason, RemoteName, ServiceImport, ServiceTable};
 use xcc_xds::{Resource, ResourceVersion, Snapshot, SnapshotStore, TypeUrl};
@@ -16,19 +17,38 @@ const GENERATIONS_KEPT: u64 = 1_024;
 const FORMS: [MatcherForm; 2] = [MatcherForm::ServerNames, MatcherForm::ExactMap];
 
 /// Where the snapshots are served from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Stores {
     server_names: SnapshotStore,
     exact_map: SnapshotStore,
+    /// The forms that are kept filled. Most installations have gateways of one kind: the other form, which costs the same
+    /// again for each change, is made once somebody asks for it.
+    wanted: watch::Sender<BTreeSet<MatcherForm>>,
+}
+
+impl Default for Stores {
+    fn default() -> Self {
+        Self {
+            server_names: SnapshotStore::default(),
+            exact_map: SnapshotStore::default(),
+            wanted: watch::Sender::new([MatcherForm::ServerNames].into()),
+        }
+    }
 }
 
 impl Stores {
-    /// The store of one form.
+    /// The store of one form, as it is.
     pub(crate) fn of(&self, form: MatcherForm) -> &SnapshotStore {
         match form {
             MatcherForm::ServerNames => &self.server_names,
             MatcherForm::ExactMap => &self.exact_map,
         }
+    }
+
+    /// The store of a form that is kept filled from now on.
+    pub(crate) fn want(&self, form: MatcherForm) -> &SnapshotStore {
+        self.wanted.send_if_modified(|wanted| wanted.insert(form));
+        self.of(form)
     }
 }
 
@@ -53,21 +73,8 @@ impl Publisher {
     pub(crate) fn publish(&mut self, carried: &ServiceTable) -> anyhow::Result<Generation> {
         let generation = self.generation + 1;
         let upstreams = xcc_envoy::upstreams(carried);
-        let clusters: Vec<_> =
-            upstreams.iter().map(|upstream| cluster(&xcc_envoy::cluster(upstream, &self.config))).collect();
-        let endpoints: Vec<_> = upstreams
-            .iter()
-            .map(|upstream| assignment(&xcc_envoy::endpoint(upstream, &carried.backends)))
-            .collect();
-        for form in FORMS {
-            let mut snapshot = Snapshot::builder();
-            for resource in clusters.iter().chain(&endpoints) {
-                snapshot.insert(Arc::clone(resource));
-            }
-            for listener in xcc_envoy::listeners(carried, &self.config, form) {
-                snapshot.insert(Resource::from_message(&*listener.name, &listener));
-            }
-            let snapshot = snapshot.build().context("the translation is no consistent snapshot")?;
+        for form in FORMS.into_iter().filter(|form| self.stores.wanted.borrow().contains(form)) {
+            let snapshot = self.snapshot(carried, &upstreams, form)?;
             self.listeners.insert(snapshot.version(&TypeUrl::Listener), generation);
             self.stores.of(form).publish(snapshot);
         }
@@ -75,6 +82,39 @@ impl Publisher {
         self.upstreams = upstreams;
         self.listeners.retain(|_, newest| *newest + GENERATIONS_KEPT > generation);
         Ok(generation)
+    }
+
+    /// Fills the stores of forms that somebody asked for since the last publication, which was of this table.
+    pub(crate) fn publish_wanted(&mut self, carried: &ServiceTable) -> anyhow::Result<()> {
+        let wanted = self.stores.wanted.borrow().clone();
+        for form in wanted.into_iter().filter(|form| self.stores.of(*form).load().is_none()) {
+            let snapshot = self.snapshot(carried, &self.upstreams, form)?;
+            self.listeners.insert(snapshot.version(&TypeUrl::Listener), self.generation);
+            self.stores.of(form).publish(snapshot);
+        }
+        Ok(())
+    }
+
+    /// Tells when a form is wanted that was not before.
+    pub(crate) fn wanted_changed(&self) -> watch::Receiver<BTreeSet<MatcherForm>> {
+        self.stores.wanted.subscribe()
+    }
+
+    fn snapshot(
+        &self,
+        carried: &ServiceTable,
+        upstreams: &BTreeSet<Upstream>,
+        form: MatcherForm,
+    ) -> anyhow::Result<Snapshot> {
+        let mut snapshot = Snapshot::builder();
+        for upstream in upstreams {
+            snapshot.insert(cluster(&xcc_envoy::cluster(upstream, &self.config)));
+            snapshot.insert(assignment(&xcc_envoy::endpoint(upstream, &carried.backends)));
+        }
+        for listener in xcc_envoy::listeners(carried, &self.config, form) {
+            snapshot.insert(Resource::from_message(&*listener.name, &listener));
+        }
+        snapshot.build().context("the translation is no consistent snapshot")
     }
 
     /// Publishes the endpoints of some remotes alone: all else stays as it was published last.
@@ -165,4 +205,49 @@ fn cluster(cluster: &Cluster) -> Arc<Resource> {
 
 fn assignment(assignment: &ClusterLoadAssignment) -> Arc<Resource> {
     Arc::new(Resource::from_message(&*assignment.cluster_name, assignment))
+}
+
+#[cfg(test)]
+mod tests {
+    use xcc_model::{Hostname, RemoteSet, Route};
+
+    use super::*;
+
+    fn table(names: &[&str]) -> ServiceTable {
+        let remote = RemoteName::parse("east").unwrap();
+        let remotes = RemoteSet::new([remote.clone()]).unwrap();
+        let import = |name: &&str| {
+            let route = Route { port: 443.try_into().unwrap(), remotes: remotes.clone() };
+            (Hostname::parse(name).unwrap(), ServiceImport { routes: vec![route], origins: vec![] })
+        };
+        ServiceTable {
+            imports: names.iter().map(import).collect(),
+            backends: [(remote, Backend::default())].into(),
+        }
+    }
+
+    /// The generation that a gateway of this form carries once it has ACKed what it is served.
+    fn carries(publisher: &Publisher, stores: &Stores, form: MatcherForm) -> Option<Generation> {
+        publisher.generation_of(&stores.of(form).load()?.version(&TypeUrl::Listener))
+    }
+
+    #[test]
+    fn a_form_is_made_once_a_gateway_wants_it_and_kept_from_then_on() {
+        let stores = Stores::default();
+        let mut publisher = Publisher::new(GatewayConfig::new([0, 0, 0, 0].into(), 10_000), stores.clone());
+        let first = publisher.publish(&table(&["a.xcc.test"])).unwrap();
+        assert_eq!(carries(&publisher, &stores, MatcherForm::ServerNames), Some(first));
+        assert_eq!(carries(&publisher, &stores, MatcherForm::ExactMap), None);
+
+        let wanted = publisher.wanted_changed();
+        stores.want(MatcherForm::ExactMap);
+        assert!(wanted.has_changed().unwrap());
+        publisher.publish_wanted(&table(&["a.xcc.test"])).unwrap();
+        assert_eq!(carries(&publisher, &stores, MatcherForm::ExactMap), Some(first));
+
+        let second = publisher.publish(&table(&["a.xcc.test", "b.xcc.test"])).unwrap();
+        for form in FORMS {
+            assert_eq!(carries(&publisher, &stores, form), Some(second), "{form:?}");
+        }
+    }
 }

@@ -33,6 +33,6 @@ impl NodeResolver for GatewayResolver {
             )));
         }
         let form = MatcherForm::for_extensions(node.extensions.iter().map(String::as_str));
-        Ok(self.stores.of(form).clone())
+        Ok(self.stores.want(form).clone())
     }
 }
