@@ -77,7 +77,9 @@ impl Origin {
 fn answer(mut stream: TcpStream, octets: u64) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; 4096];
-    stream.read(&mut buffer)?;
+    if stream.read(&mut buffer)? == 0 {
+        return Ok(());
+    }
     let chunk = vec![b'x'; CHUNK_OCTETS];
     let mut left = octets;
     while left > 0 {

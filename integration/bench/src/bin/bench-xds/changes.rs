@@ -32,6 +32,9 @@ struct Measured {
     same_octets: f64,
 }
 
+/// One of the figures that were measured.
+type Value = fn(&Measured) -> f64;
+
 /// A server, services and clients.
 type Case = (usize, usize);
 
@@ -178,13 +181,13 @@ async fn octet_rows(
             sotw.insert(kind, measure(kind, case, Dialect::Sotw).await?);
         }
     }
-    let names: [(&str, &str, fn(&Measured) -> f64); 4] = [
+    let events: [(&str, &str, Value); 4] = [
         ("node", "one node changes", |measured| measured.node_octets),
         ("add", "one service more", |measured| measured.add_octets),
         ("remove", "one service less", |measured| measured.remove_octets),
         ("same", "nothing changes", |measured| measured.same_octets),
     ];
-    for (name, what, value) in names {
+    for (name, what, value) in events {
         let key = match name {
             "node" => "node-octets",
             "add" => "add-octets",
