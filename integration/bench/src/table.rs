@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 /// One comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// What the row is known by, such as `B10.cpu.a.1000.nsd`; a later run replaces it.
+    /// The figure that it belongs to, such as `B10`.
     pub id: String,
+    /// What the row is known by, such as `B10.cpu.a.1000.nsd`; a later run replaces it.
+    pub row: String,
     /// What was measured, in words.
     pub case: String,
     /// Our figure.
@@ -39,7 +41,7 @@ pub enum Limit {
     AtLeast(f64),
 }
 
-/// All rows, in order of their ids.
+/// All rows, in order of their names.
 #[derive(Debug, Default, PartialEq)]
 pub struct Table {
     rows: BTreeMap<String, Row>,
@@ -47,10 +49,18 @@ pub struct Table {
 
 impl Row {
     /// A row without limit; the ratio follows from the figures.
-    pub fn new(id: &str, case: &str, ours: f64, peer_name: &str, peer: f64, unit: &str) -> Self {
-        let (id, case, peer_name, unit) =
-            (id.to_owned(), case.to_owned(), peer_name.to_owned(), unit.to_owned());
-        Self { id, case, ours, peer_name, peer, ratio: ours / peer, unit, limit: None }
+    pub fn new(row: &str, case: &str, ours: f64, peer_name: &str, peer: f64, unit: &str) -> Self {
+        Self {
+            id: row.split('.').next().unwrap_or(row).to_owned(),
+            row: row.to_owned(),
+            case: case.to_owned(),
+            ours,
+            peer_name: peer_name.to_owned(),
+            peer,
+            ratio: ours / peer,
+            unit: unit.to_owned(),
+            limit: None,
+        }
     }
 
     /// The row with what must hold.
@@ -92,37 +102,41 @@ impl Table {
         Ok(table)
     }
 
-    /// Takes rows in; those with an id that is there already replace the older ones.
+    /// Takes rows in; those with a name that is there already replace the older ones.
     pub fn merge(&mut self, rows: impl IntoIterator<Item = Row>) {
-        self.rows.extend(rows.into_iter().map(|row| (row.id.clone(), row)));
+        self.rows.extend(rows.into_iter().map(|row| (row.row.clone(), row)));
     }
 
-    /// The rows in order of their ids.
+    /// The rows in order of their names.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
         self.rows.values()
     }
 
     /// Writes `benchmarks.json` and `benchmarks.md` into the folder.
     pub fn write(&self, folder: &Path) -> Result<()> {
+        let machine = crate::machine::describe();
         std::fs::create_dir_all(folder)?;
         let rows: Vec<&Row> = self.rows().collect();
         std::fs::write(folder.join("benchmarks.json"), serde_json::to_string_pretty(&rows)? + "\n")?;
-        std::fs::write(folder.join("benchmarks.md"), self.markdown()?)?;
+        std::fs::write(folder.join("benchmarks.md"), self.markdown(&machine)?)?;
         Ok(())
     }
 
-    fn markdown(&self) -> Result<String> {
+    fn markdown(&self, machine: &str) -> Result<String> {
         let mut text = "# Benchmarks\n\nWritten by `make bench` from `benchmarks.json`. Each row compares two programs that \
-            ran in turns on one machine\nin one run; only the ratio means something elsewhere.\n\n\
-            | id | case | ours | peer | its figure | unit | ratio | must hold |\n|---|---|---|---|---|---|---|---|\n"
+            ran in turns on one machine\nin one run; only the ratio means something elsewhere.\n\n"
             .to_owned();
+        writeln!(text, "{machine}")?;
+        text.push_str(
+            "| row | case | ours | peer | its figure | unit | ratio | must hold |\n|---|---|---|---|---|---|---|---|\n",
+        );
         for row in self.rows() {
-            let Row { id, case, peer_name, unit, .. } = row;
+            let Row { row: name, case, peer_name, unit, .. } = row;
             let (ours, peer) = (figure(row.ours), figure(row.peer));
             let verdict = row.verdict();
             writeln!(
                 text,
-                "| {id} | {case} | {ours} | {peer_name} | {peer} | {unit} | {:.2} | {verdict} |",
+                "| {name} | {case} | {ours} | {peer_name} | {peer} | {unit} | {:.2} | {verdict} |",
                 row.ratio
             )?;
         }
@@ -144,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_merged_by_id_and_come_back_from_the_file() {
+    fn rows_are_merged_by_name_and_come_back_from_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let row =
             |id: &str, ours| Row::new(id, "case", ours, "peer", 2.0, "us").with_limit(Limit::AtMost(1.0));
@@ -164,6 +178,7 @@ mod tests {
                 "| B2 | case | 1.00 | peer | 2.00 | us | 0.50 | <= 1 holds |",
             ]
         );
+        assert_eq!(row("B10.cpu.a.1000.nsd", 1.0).id, "B10");
         assert!(!row("B1", 2.1).holds());
         assert!(row("B1", 2.1).with_limit(Limit::AtLeast(1.0)).holds());
     }

@@ -79,7 +79,7 @@ fn main() -> Result<ExitCode> {
     for row in &failed {
         tell(&format!(
             "does not hold: {} {}: {:.2} against {}: {:?}",
-            row.id, row.case, row.ratio, row.peer_name, row.limit
+            row.row, row.case, row.ratio, row.peer_name, row.limit
         ));
     }
     if arguments.dry_run {

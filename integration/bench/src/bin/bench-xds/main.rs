@@ -110,7 +110,7 @@ async fn main() -> Result<ExitCode> {
     for row in &failed {
         report::tell(&format!(
             "does not hold: {} {}: ratio {:.3}, {:?}",
-            row.id, row.case, row.ratio, row.limit
+            row.row, row.case, row.ratio, row.limit
         ));
     }
     let good = failed.is_empty() || arguments.dry_run;
@@ -122,7 +122,7 @@ fn save(arguments: &Arguments, rows: &[Row]) -> Result<()> {
     for row in rows {
         report::tell(&format!(
             "{:32} {:>12.2} {:>12.2} {:>8.3} {:14} {} ({})",
-            row.id, row.ours, row.peer, row.ratio, row.unit, row.case, row.peer_name
+            row.row, row.ours, row.peer, row.ratio, row.unit, row.case, row.peer_name
         ));
     }
     if arguments.dry_run {
