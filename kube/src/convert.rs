@@ -64,7 +64,9 @@ pub(crate) fn malformed(
     error: &ShapeError,
 ) -> Diagnostic {
     let object = match api::object_name(object) {
-        Ok(name) if kind == ObjectKind::HTTPProxy => ObjectRef::new(kind, name.namespace, name.name),
+        Ok(name) if matches!(kind, ObjectKind::HTTPProxy | ObjectKind::Service) => {
+            ObjectRef::new(kind, name.namespace, name.name)
+        }
         Ok(name) => ObjectRef::new(kind, "", name.name),
         Err(_) => ObjectRef::new(kind, "", ""),
     };

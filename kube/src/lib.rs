@@ -1,6 +1,6 @@
 //! Kubernetes objects to model values, and the sources that watch them.
 //!
-//! The conversions ([`convert`], [`nodes`], [`settings`], [`manifests`]) are pure functions, the same for
+//! The conversions ([`convert`], [`nodes`], [`services`], [`settings`], [`manifests`]) are pure functions, the same for
 //! every source; the sources do I/O. Nothing in this crate knows of Envoy or of DNS.
 #![deny(missing_docs)]
 
@@ -19,6 +19,7 @@ pub mod kubeconfig;
 pub mod manifests;
 pub mod nodes;
 mod object_changes;
+pub mod services;
 pub mod session;
 pub mod settings;
 mod watch;

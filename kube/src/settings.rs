@@ -5,8 +5,8 @@ use std::num::NonZeroU16;
 use ipnet::IpNet;
 use serde_json::Value;
 use xcc_model::{
-    AddressType, AllowedDomains, Diagnostic, EndpointPolicy, Ingress, ObjectKind, ObjectRef, Reason,
-    RemoteName, RemoteSettings,
+    AddressType, AllowedDomains, Diagnostic, EndpointPolicy, Ingress, IngressSource, ObjectKind, ObjectRef,
+    Reason, RemoteName, RemoteSettings, ServiceName,
 };
 
 use crate::api::{self, IngressSpec, RemoteClusterSpec, excerpt};
@@ -100,22 +100,41 @@ fn ingress(spec: &IngressSpec, errors: &mut Vec<String>) -> Ingress {
             default.port
         }
     };
-    match spec.source.as_deref() {
-        None | Some("Nodes") => {}
-        Some("Service") => errors.push(
-            "spec.ingress.source: Service is not available for a remote that is read from a directory: use \
-             Nodes"
-                .to_owned(),
-        ),
+    let source = match spec.source.as_deref() {
+        None | Some("Nodes") => IngressSource::Nodes,
+        Some("Service") => service_source(spec.service.as_deref(), errors),
         Some(other) => {
-            errors.push(format!("spec.ingress.source: {:?} is unknown: use Nodes", excerpt(other)));
+            errors
+                .push(format!("spec.ingress.source: {:?} is unknown: use Nodes or Service", excerpt(other)));
+            IngressSource::Nodes
         }
-    }
+    };
     let address_types = match &spec.address_types {
         None => default.address_types,
         Some(types) => address_types(types, errors),
     };
-    Ingress { port, address_types }
+    Ingress { port, source, address_types }
+}
+
+fn service_source(service: Option<&str>, errors: &mut Vec<String>) -> IngressSource {
+    const FIELD: &str = "spec.ingress.service";
+    let Some(text) = service else {
+        errors.push(format!("{FIELD}: with source Service name the Service, as in projectcontour/envoy"));
+        return IngressSource::Nodes;
+    };
+    let named = text.split_once('/').and_then(|(namespace, name)| {
+        let object = serde_json::json!({"metadata": {"namespace": namespace, "name": name}});
+        let named = api::object_name(&object).ok()?;
+        (!namespace.is_empty()).then(|| ServiceName::new(named.namespace, named.name))
+    });
+    named.map_or_else(
+        || {
+            let text = excerpt(text);
+            errors.push(format!("{FIELD}: {text:?}: write NAMESPACE/NAME, as in projectcontour/envoy"));
+            IngressSource::Nodes
+        },
+        IngressSource::Service,
+    )
 }
 
 fn address_types(types: &[String], errors: &mut Vec<String>) -> Vec<AddressType> {
@@ -181,9 +200,18 @@ mod tests {
             "allowedDomains": ["xcc.test", "Other.Test."],
             "allowedEndpointCIDRs": ["127.0.0.1/8", "fd00::/8"],
             "priority": 3,
-            "ingress": {"port": 8443, "addressTypes": ["ExternalIP", "InternalIP"]},
+            "ingress": {
+                "port": 8443,
+                "addressTypes": ["ExternalIP", "InternalIP"],
+                "source": "Service",
+                "service": "projectcontour/envoy",
+            },
         }))
         .unwrap();
+        assert_eq!(
+            settings.ingress.source,
+            IngressSource::Service(ServiceName::new("projectcontour", "envoy"))
+        );
         assert_eq!(settings.allowed_domains.entries(), ["xcc.test", "other.test"]);
         assert_eq!(settings.priority, 3);
         assert_eq!(settings.ingress.port.get(), 8443);
@@ -212,7 +240,7 @@ mod tests {
             "spec.allowedEndpointCIDRs[2]: \"::ffff:10.0.0.0/104\" is an IPv4 network in IPv6 form",
             "spec.priority",
             "spec.ingress.port",
-            "spec.ingress.source: Service",
+            "spec.ingress.service: with source Service name the Service",
             "spec.ingress.addressTypes[0]: \"Hostname\"",
         ] {
             assert!(diagnostic.message.contains(part), "{part}: {}", diagnostic.message);
@@ -230,6 +258,9 @@ mod tests {
             (json!({"ingress": {"port": "https"}}), "spec.ingress.port"),
             (json!({"ingress": {"port": 0}}), "spec.ingress.port"),
             (json!({"ingress": {"source": "Pods"}}), "spec.ingress.source"),
+            (json!({"ingress": {"source": "Service", "service": "envoy"}}), "spec.ingress.service"),
+            (json!({"ingress": {"source": "Service", "service": "/envoy"}}), "spec.ingress.service"),
+            (json!({"ingress": {"source": "Service", "service": "a/b/c"}}), "spec.ingress.service"),
             (json!({"ingress": {"addressTypes": []}}), "spec.ingress.addressTypes"),
             (json!({"priority": 4_294_967_296_u64}), "spec.priority"),
             (json!(5), "spec"),

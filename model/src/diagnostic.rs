@@ -64,6 +64,8 @@ pub enum ObjectKind {
     HTTPProxy,
     /// `v1` Node.
     Node,
+    /// `v1` Service.
+    Service,
     /// `connectivity.tanzu.vmware.com/v1alpha1` RemoteCluster.
     RemoteCluster,
     /// A file of manifests.

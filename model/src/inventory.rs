@@ -8,11 +8,14 @@ use crate::diagnostic::{Diagnostic, ObjectKind, ObjectRef, Reason};
 use crate::export::{ExportKey, ServiceExport};
 use crate::node::Node;
 use crate::remote::{RemoteName, RemoteSettings};
+use crate::service::{Service, ServiceName};
 
 /// Most exports of one remote that are taken (new ones are refused, old ones kept).
 const EXPORTS_PER_REMOTE_MAX: usize = 10_000;
 /// Most nodes of one remote that are taken.
 const NODES_PER_REMOTE_MAX: usize = 1_000;
+/// Most Services of one remote that are taken. A remote that is watched has one at most; a directory has any.
+const SERVICES_PER_REMOTE_MAX: usize = 1_000;
 
 /// What is known of every remote. Only a source's word changes it: nothing is deleted by omission, and losing a
 /// remote loses nothing.
@@ -32,6 +35,8 @@ pub struct Remote {
     pub exports: BTreeMap<ExportKey, Result<ServiceExport, Diagnostic>>,
     /// The nodes by name.
     pub nodes: BTreeMap<String, Node>,
+    /// The Services that its ingress may be reached through.
+    pub services: BTreeMap<ServiceName, Service>,
     /// What the source itself has to report, by the place where it is wrong.
     pub problems: BTreeMap<String, Diagnostic>,
     /// Whether the source has told everything once.
@@ -61,9 +66,14 @@ pub enum Change {
     Node(String, Option<Node>),
     /// A complete list of the nodes.
     Nodes(BTreeMap<String, Node>),
+    /// A Service was added or changed, or is gone.
+    Service(ServiceName, Option<Service>),
+    /// A complete list of the Services.
+    #[serde(with = "pairs")]
+    Services(BTreeMap<ServiceName, Service>),
     /// Something that the source has to report about one of its places (a file, say), or that it is resolved.
     Problem(String, Option<Diagnostic>),
-    /// The source starts over and tells everything anew: exports, nodes and problems of before are forgotten. What it
+    /// The source starts over and tells everything anew: exports, nodes, Services and problems of before are forgotten. What it
     /// tells in the same update replaces them without a gap.
     Forget,
     /// The source has told everything that there is.
@@ -77,7 +87,7 @@ pub enum Change {
 pub struct Touched {
     /// Its settings, its exports, what the source reports, or whether it has told everything.
     pub names: bool,
-    /// Its nodes.
+    /// Its nodes or Services: where it is reached.
     pub nodes: bool,
 }
 
@@ -111,7 +121,10 @@ impl Inventory {
                 continue;
             }
             let remote = self.remotes.entry(name.clone()).or_default();
-            let of_nodes = matches!(change, Change::Node(..) | Change::Nodes(_));
+            let of_nodes = matches!(
+                change,
+                Change::Node(..) | Change::Nodes(_) | Change::Service(..) | Change::Services(_)
+            );
             let problems = remote.problems.len();
             if remote.apply(&name, change) {
                 // A limit that nodes hit is a problem to report.
@@ -134,8 +147,10 @@ impl Inventory {
                 .problems
                 .iter()
                 .map(|(place, problem)| Change::Problem(place.clone(), Some(problem.clone())));
+            // Older versions know no Services, and read what is kept where there are none.
+            let services = (!remote.services.is_empty()).then(|| Change::Services(remote.services.clone()));
             let lists = [Change::Exports(remote.exports.clone()), Change::Nodes(remote.nodes.clone())];
-            settings.into_iter().chain(problem).chain(lists).chain(problems).collect()
+            settings.into_iter().chain(problem).chain(lists).chain(services).chain(problems).collect()
         };
         self.remotes
             .iter()
@@ -181,12 +196,25 @@ impl Remote {
                 let outcome = replace_within(&mut self.nodes, list, NODES_PER_REMOTE_MAX);
                 self.note_limit(name, ObjectKind::Node, NODES_PER_REMOTE_MAX, outcome)
             }
+            Change::Service(service_name, Some(service)) => {
+                let outcome = set_within(&mut self.services, service_name, service, SERVICES_PER_REMOTE_MAX);
+                self.note_limit(name, ObjectKind::Service, SERVICES_PER_REMOTE_MAX, outcome)
+            }
+            Change::Service(service_name, None) => self.services.remove(&service_name).is_some(),
+            Change::Services(list) => {
+                let outcome = replace_within(&mut self.services, list, SERVICES_PER_REMOTE_MAX);
+                self.note_limit(name, ObjectKind::Service, SERVICES_PER_REMOTE_MAX, outcome)
+            }
             Change::Problem(place, Some(problem)) => set(&mut self.problems, place, problem),
             Change::Problem(place, None) => self.problems.remove(&place).is_some(),
             Change::Forget => {
-                let known = !(self.exports.is_empty() && self.nodes.is_empty() && self.problems.is_empty());
+                let known = !(self.exports.is_empty()
+                    && self.nodes.is_empty()
+                    && self.services.is_empty()
+                    && self.problems.is_empty());
                 self.exports.clear();
                 self.nodes.clear();
+                self.services.clear();
                 self.problems.clear();
                 known
             }
@@ -277,129 +305,5 @@ mod pairs {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::hostname::Hostname;
-    use crate::remote::Ingress;
-
-    fn remote() -> RemoteName {
-        RemoteName::parse("east").unwrap()
-    }
-
-    fn apply(inventory: &mut Inventory, changes: Vec<Change>) -> bool {
-        inventory.apply(Update { remote: remote(), changes }).any()
-    }
-
-    fn export(host: &str) -> Result<ServiceExport, Diagnostic> {
-        Ok(ServiceExport {
-            hostname: Hostname::parse(host).unwrap(),
-            port: Ingress::DEFAULT_PORT,
-            created_seconds: None,
-        })
-    }
-
-    fn problem(message: &str) -> Diagnostic {
-        let object = ObjectRef::new(ObjectKind::RemoteCluster, "", "east");
-        Diagnostic { remote: remote(), object, reason: Reason::InvalidSettings, message: message.to_owned() }
-    }
-
-    #[test]
-    fn the_same_word_twice_changes_nothing() {
-        let mut inventory = Inventory::default();
-        for change in [
-            Change::Settings(Ok(RemoteSettings::default())),
-            Change::Settings(Err(problem("bad"))),
-            Change::Export(ExportKey::new("a", "b"), Some(export("a.xcc.test"))),
-            Change::Problem("x.yaml".into(), Some(problem("bad"))),
-            Change::Synced,
-        ] {
-            assert!(apply(&mut inventory, vec![change.clone()]), "{change:?}");
-            assert!(!apply(&mut inventory, vec![change.clone()]), "{change:?}");
-        }
-    }
-
-    #[test]
-    fn a_node_touches_no_names() {
-        let mut inventory = Inventory::default();
-        let node = Node { eligible: true, addresses: vec![] };
-        let update = Update { remote: remote(), changes: vec![Change::Node("a".to_owned(), Some(node))] };
-        assert_eq!(inventory.apply(update.clone()), Touched { names: false, nodes: true });
-        assert_eq!(inventory.apply(update), Touched::default());
-    }
-
-    #[test]
-    fn invalid_settings_leave_the_last_valid_ones_in_force() {
-        let mut inventory = Inventory::default();
-        let valid = RemoteSettings { priority: 7, ..RemoteSettings::default() };
-        apply(
-            &mut inventory,
-            vec![Change::Settings(Ok(valid.clone())), Change::Settings(Err(problem("bad")))],
-        );
-        let remote = &inventory.remotes()[&remote()];
-        assert_eq!(remote.settings, Some(valid));
-        assert_eq!(remote.settings_problem, Some(problem("bad")));
-    }
-
-    #[test]
-    fn a_complete_list_removes_what_it_does_not_have() {
-        let mut inventory = Inventory::default();
-        apply(
-            &mut inventory,
-            vec![
-                Change::Export(ExportKey::new("a", "old"), Some(export("old.xcc.test"))),
-                Change::Export(ExportKey::new("a", "kept"), Some(export("kept.xcc.test"))),
-            ],
-        );
-        let list = BTreeMap::from([(ExportKey::new("a", "kept"), export("kept.xcc.test"))]);
-        assert!(apply(&mut inventory, vec![Change::Exports(list.clone())]));
-        assert_eq!(inventory.remotes()[&remote()].exports, list);
-    }
-
-    #[test]
-    fn over_the_limit_the_old_ones_stay_and_it_is_reported_until_a_list_fits() {
-        let mut map = BTreeMap::from([(5, 'a'), (6, 'b')]);
-        assert!(matches!(set_within(&mut map, 1, 'c', 2), Outcome::Full { changed: false }));
-        assert!(matches!(set_within(&mut map, 5, 'z', 2), Outcome::Set { changed: true }));
-        let list = BTreeMap::from([(1, 'x'), (2, 'x'), (6, 'x')]);
-        assert!(matches!(replace_within(&mut map, list, 2), Outcome::Full { changed: true }));
-        assert_eq!(map, BTreeMap::from([(1, 'x'), (6, 'x')]));
-
-        let mut state = Remote::default();
-        let limit = |state: &mut Remote, outcome| state.note_limit(&remote(), ObjectKind::Node, 2, outcome);
-        assert!(limit(&mut state, Outcome::Full { changed: false }));
-        assert!(!limit(&mut state, Outcome::Set { changed: false }));
-        assert_eq!(state.problems.values().next().unwrap().reason, Reason::LimitExceeded);
-        assert!(limit(&mut state, Outcome::ListFits { changed: false }));
-        assert!(state.problems.is_empty());
-    }
-
-    #[test]
-    fn a_source_that_starts_over_replaces_all_but_the_settings() {
-        let mut inventory = Inventory::default();
-        let key = |name| ExportKey::new("a", name);
-        apply(
-            &mut inventory,
-            vec![
-                Change::Settings(Ok(RemoteSettings::default())),
-                Change::Export(key("old"), Some(export("old.xcc.test"))),
-                Change::Problem("x.yaml".into(), Some(problem("bad"))),
-            ],
-        );
-        assert!(apply(
-            &mut inventory,
-            vec![Change::Forget, Change::Export(key("new"), Some(export("new.xcc.test")))]
-        ));
-        let remote = &inventory.remotes()[&remote()];
-        assert_eq!(remote.exports.keys().collect::<Vec<_>>(), [&key("new")]);
-        assert!(remote.problems.is_empty() && remote.settings.is_some());
-    }
-
-    #[test]
-    fn a_removed_remote_is_gone() {
-        let mut inventory = Inventory::default();
-        assert!(apply(&mut inventory, vec![Change::Synced]));
-        assert!(apply(&mut inventory, vec![Change::Removed]));
-        assert!(!apply(&mut inventory, vec![Change::Removed]));
-        assert!(inventory.remotes().is_empty());
-    }
-}
+#[path = "inventory_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::EndpointPolicy;
 use crate::domains::AllowedDomains;
 use crate::node::AddressType;
+use crate::service::ServiceName;
 
 /// Longest name of a Kubernetes object (RFC 1123 subdomain).
 const NAME_LENGTH_MAX: usize = 253;
@@ -82,10 +83,23 @@ pub struct RemoteSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ingress {
-    /// The port on the nodes.
+    /// The port: on the nodes, or that of the Service.
     pub port: NonZeroU16,
+    /// Where its addresses come from.
+    #[serde(default)]
+    pub source: IngressSource,
     /// Which address of a node is used: the first of these types that the node has.
     pub address_types: Vec<AddressType>,
+}
+
+/// Where the addresses of a remote's ingress come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IngressSource {
+    /// The eligible Nodes.
+    #[default]
+    Nodes,
+    /// A Service: its load balancer's addresses, or its NodePort on the eligible Nodes where it has none.
+    Service(ServiceName),
 }
 
 impl Ingress {
@@ -95,7 +109,11 @@ impl Ingress {
 
 impl Default for Ingress {
     fn default() -> Self {
-        Self { port: Self::DEFAULT_PORT, address_types: vec![AddressType::InternalIP] }
+        Self {
+            port: Self::DEFAULT_PORT,
+            source: IngressSource::Nodes,
+            address_types: vec![AddressType::InternalIP],
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! What one remote contributes: the names that it may export, and where it is reached.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use crate::diagnostic::{Diagnostic, ObjectKind, ObjectRef, Reason};
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::export::{ExportKey, ServiceExport, ServicePort};
 use crate::hostname::Hostname;
+use crate::ingress::IngressView;
 use crate::inventory::Remote;
-use crate::remote::{RemoteName, RemoteSettings};
+use crate::remote::{IngressSource, RemoteName, RemoteSettings};
 use crate::table::{Backend, ImportPolicy};
 
 /// What one remote contributes to the table, derived from its own ground state and nobody else's: another remote
@@ -20,7 +21,7 @@ pub struct RemoteView {
     pub backend: Backend,
     /// What is refused or degraded of its settings and exports.
     pub export_diagnostics: Vec<Diagnostic>,
-    /// What is wrong with its nodes.
+    /// What is wrong with its nodes, or with the Service that its ingress is reached through.
     pub node_diagnostics: Vec<Diagnostic>,
 }
 
@@ -67,32 +68,14 @@ impl RemoteView {
         settings: &RemoteSettings,
         gateway: &BTreeSet<IpAddr>,
     ) {
-        self.backend = Backend { priority: settings.priority, ..Backend::default() };
-        self.node_diagnostics.clear();
-        for (node_name, node) in remote.nodes.iter().filter(|(_, node)| node.eligible) {
-            for address in node.addresses_by(&settings.ingress.address_types) {
-                let checked = match address {
-                    Ok(ip) => settings.endpoint_policy.check(*ip, gateway).map_err(|refused| {
-                        (Reason::AddressNotAllowed, format!("address {ip} {refused}; it is left out"))
-                    }),
-                    Err(text) => Err((
-                        Reason::InvalidAddress,
-                        format!("{text:?} is not an IP address; it is left out"),
-                    )),
-                };
-                match checked {
-                    Ok(ip) => {
-                        self.backend.endpoints.insert(SocketAddr::new(ip, settings.ingress.port.get()));
-                    }
-                    Err((reason, message)) => self.node_diagnostics.push(Diagnostic {
-                        remote: name.clone(),
-                        object: ObjectRef::new(ObjectKind::Node, "", node_name),
-                        reason,
-                        message,
-                    }),
-                }
-            }
+        let mut ingress =
+            IngressView { name, remote, settings, gateway, found: BTreeSet::new(), wrong: Vec::new() };
+        match &settings.ingress.source {
+            IngressSource::Nodes => ingress.by_nodes(settings.ingress.port),
+            IngressSource::Service(service) => ingress.by_service(service),
         }
+        self.backend = Backend { priority: settings.priority, endpoints: ingress.found };
+        self.node_diagnostics = ingress.wrong;
     }
 
     fn derive_exports(
@@ -122,10 +105,17 @@ impl RemoteView {
                 self.diagnose(name, key, Reason::Conflict, message);
             }
             if self.backend.endpoints.is_empty() {
-                let message = format!(
-                    "{hostname} is exported, but no node of remote {name} has a usable address: \
-                     nodes must be Ready, schedulable and no control-plane nodes"
-                );
+                let message = match &settings.ingress.source {
+                    IngressSource::Nodes => format!(
+                        "{hostname} is exported, but no node of remote {name} has a usable address: \
+                         nodes must be Ready, schedulable and no control-plane nodes"
+                    ),
+                    IngressSource::Service(service) => {
+                        format!(
+                            "{hostname} is exported, but Service {service} of remote {name} has no usable address"
+                        )
+                    }
+                };
                 self.diagnose(name, owner_key, Reason::NoAddresses, message);
             }
             self.exports.insert(hostname.clone(), (owner.port, owner_key.clone()));

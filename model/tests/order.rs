@@ -11,9 +11,9 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use xcc_model::{
-    AddressType, Change, Diagnostic, ExportKey, Hostname, ImportPolicy, Ingress, Inventory, Merge, Node,
-    NodeAddress, ObjectKind, ObjectRef, Reason, RemoteName, RemoteSettings, RemoteView, ServiceExport,
-    ServiceTable, Update, ZoneName, derive,
+    AddressType, Change, Diagnostic, ExportKey, Hostname, ImportPolicy, Ingress, IngressSource, Inventory,
+    Merge, Node, NodeAddress, ObjectKind, ObjectRef, PortMapping, Reason, RemoteName, RemoteSettings,
+    RemoteView, Service, ServiceExport, ServiceName, ServiceTable, Update, ZoneName, derive,
 };
 
 fn remote(name: &str) -> RemoteName {
@@ -52,6 +52,26 @@ fn node() -> impl Strategy<Value = Node> {
     (any::<bool>(), vec(address, 0..4)).prop_map(|(eligible, addresses)| Node { eligible, addresses })
 }
 
+fn service() -> impl Strategy<Value = Service> {
+    let address = select(vec!["192.0.2.1", "2001:db8::1", "127.0.0.1", "lb.example"]);
+    let address = address.prop_map(|text| text.parse::<IpAddr>().map_err(|_| text.to_owned()));
+    let port =
+        (select(vec![443u16, 80]), option::of(30000u16..30002)).prop_map(|(port, node_port)| PortMapping {
+            port: port.try_into().unwrap(),
+            node_port: node_port.map(|port| port.try_into().unwrap()),
+        });
+    (vec(address, 0..3), vec(port, 0..3)).prop_map(|(load_balancer, ports)| Service { load_balancer, ports })
+}
+
+/// North is reached through a Service, the others through their nodes.
+fn settings(name: &str) -> RemoteSettings {
+    let source = match name {
+        "north" => IngressSource::Service(ServiceName::new("ns", "service-0")),
+        _ => IngressSource::Nodes,
+    };
+    RemoteSettings { ingress: Ingress { source, ..Ingress::default() }, ..RemoteSettings::default() }
+}
+
 /// Facts with a place of their own each, so that their order cannot matter.
 fn facts() -> impl Strategy<Value = Vec<Update>> {
     let place = (select(vec!["east", "west", "north"]), 0u8..6);
@@ -59,14 +79,18 @@ fn facts() -> impl Strategy<Value = Vec<Update>> {
         6 => (place.clone(), export()).prop_map(|((name, key), export)| {
             (name, format!("export {key}"), Change::Export(ExportKey::new("ns", format!("proxy-{key}")), Some(export)))
         }),
+        2 => (place.clone(), service()).prop_map(|((name, key), service)| {
+            let service_name = ServiceName::new("ns", format!("service-{key}"));
+            (name, format!("service {key}"), Change::Service(service_name, Some(service)))
+        }),
         3 => (place, node()).prop_map(|((name, key), node)| {
             (name, format!("node {key}"), Change::Node(format!("node-{key}"), Some(node)))
         }),
     ];
     vec(fact, 0..40).prop_map(|facts| {
         let mut places = BTreeSet::new();
-        let settings = ["east", "west", "north"]
-            .map(|name| (name, String::new(), Change::Settings(Ok(RemoteSettings::default()))));
+        let settings =
+            ["east", "west", "north"].map(|name| (name, String::new(), Change::Settings(Ok(settings(name)))));
         settings
             .into_iter()
             .chain(facts)
@@ -102,9 +126,10 @@ proptest! {
         let lists = inventory.remotes().iter().map(|(name, state)| Update {
             remote: name.clone(),
             changes: vec![
-                Change::Settings(Ok(RemoteSettings::default())),
+                Change::Settings(Ok(settings(name.as_str()))),
                 Change::Exports(state.exports.clone()),
                 Change::Nodes(state.nodes.clone()),
+                Change::Services(state.services.clone()),
             ],
         });
         let before = [Update {

@@ -7,6 +7,7 @@
 mod httpproxy;
 mod node;
 mod remote_cluster;
+mod service;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,6 +19,9 @@ use serde_json::Value;
 pub use httpproxy::{HttpProxy, HttpProxySpec, HttpProxyStatus, Tls, VirtualHost};
 pub use node::{Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, Taint};
 pub use remote_cluster::{IngressSpec, RemoteCluster, RemoteClusterSpec};
+pub use service::{
+    LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus,
+};
 
 /// The label that exports an HTTPProxy; its presence counts, its value does not.
 pub const EXPORT_LABEL: &str = "connectivity.tanzu.vmware.com/export";

@@ -40,4 +40,6 @@ pub struct IngressSpec {
     pub source: Option<String>,
     /// `InternalIP` or `ExternalIP`, the first that a node has; none: `InternalIP`.
     pub address_types: Option<Vec<String>>,
+    /// With source Service: `NAMESPACE/NAME`.
+    pub service: Option<String>,
 }

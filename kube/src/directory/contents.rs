@@ -6,13 +6,14 @@ use std::path::Path;
 
 use serde_json::Value;
 use xcc_model::{
-    Diagnostic, ExportKey, Node, ObjectKind, ObjectRef, Reason, RemoteName, RemoteSettings, ServiceExport,
+    Diagnostic, ExportKey, Node, ObjectKind, ObjectRef, Reason, RemoteName, RemoteSettings, Service,
+    ServiceExport, ServiceName,
 };
 
 use crate::api::{self, ObjectName};
 use crate::convert::{self, Conversion};
 use crate::manifests::{self, Manifest};
-use crate::{nodes, settings};
+use crate::{nodes, services, settings};
 
 /// The identity of an object that a remote's directory may hold.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +24,8 @@ pub(super) enum ObjectId {
     Export(ExportKey),
     /// A Node.
     Node(String),
+    /// A Service.
+    Service(ServiceName),
 }
 
 /// What a file says of an object.
@@ -33,6 +36,7 @@ pub(super) enum Fact {
     /// An HTTPProxy without the label: it is defined, so that another file cannot export it.
     NotExported,
     Node(Node),
+    Service(Service),
 }
 
 /// A fact and the line of its document.
@@ -73,6 +77,7 @@ impl fmt::Display for ObjectId {
             Self::Settings => f.write_str("RemoteCluster"),
             Self::Export(key) => write!(f, "HTTPProxy {key}"),
             Self::Node(name) => write!(f, "Node {name}"),
+            Self::Service(name) => write!(f, "Service {name}"),
         }
     }
 }
@@ -117,6 +122,7 @@ impl Reader<'_> {
         let kind = match (manifest.api_version.as_str(), manifest.kind.as_str()) {
             ("projectcontour.io/v1", "HTTPProxy") => ObjectKind::HTTPProxy,
             ("v1", "Node") => ObjectKind::Node,
+            ("v1", "Service") => ObjectKind::Service,
             ("connectivity.tanzu.vmware.com/v1alpha1", "RemoteCluster") => ObjectKind::RemoteCluster,
             ("", _) | (_, "") => return self.nameless(index, manifest, "it has no apiVersion and kind"),
             _ => return,
@@ -140,6 +146,13 @@ impl Reader<'_> {
             ObjectKind::Node => match nodes::node(self.remote, object) {
                 Ok((name, node)) => self.state(manifest, ObjectId::Node(name), Fact::Node(node)),
                 Err(diagnostic) => self.malformed(manifest, ObjectId::Node(name.name), diagnostic),
+            },
+            ObjectKind::Service => match services::service(self.remote, object) {
+                Ok((name, service)) => self.state(manifest, ObjectId::Service(name), Fact::Service(service)),
+                Err(diagnostic) => {
+                    let id = ObjectId::Service(ServiceName::new(name.namespace, name.name));
+                    self.malformed(manifest, id, diagnostic);
+                }
             },
             _ if name.name == self.remote.as_str() => {
                 let settings = settings::remote_cluster(self.remote, object);

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use xcc_model::{Change, Diagnostic, ExportKey, Node, Reason, RemoteName, RemoteSettings, ServiceExport};
+use xcc_model::{
+    Change, Diagnostic, ExportKey, Node, Reason, RemoteName, RemoteSettings, Service, ServiceExport,
+    ServiceName,
+};
 
 use super::contents::{Contents, Fact, ObjectId, Refused, Stated, defined_twice, file_diagnostic};
 use crate::settings;
@@ -55,6 +58,7 @@ enum Topic {
     Settings,
     Export(ExportKey),
     Node(String),
+    Service(ServiceName),
     Problem(String),
 }
 
@@ -63,6 +67,7 @@ enum Said {
     Settings(Result<RemoteSettings, Diagnostic>),
     Export(Result<ServiceExport, Diagnostic>),
     Node(Node),
+    Service(Service),
     Problem(Diagnostic),
 }
 
@@ -204,6 +209,9 @@ impl Holdings {
             (ObjectId::Node(name), Fact::Node(node)) => {
                 view.insert(Topic::Node(name.clone()), Said::Node(node.clone()));
             }
+            (ObjectId::Service(name), Fact::Service(service)) => {
+                view.insert(Topic::Service(name.clone()), Said::Service(service.clone()));
+            }
             _ => {}
         }
         for (leaving, path, loser) in &stated[1..] {
@@ -291,6 +299,8 @@ fn change(topic: Topic, said: Option<Said>) -> Option<Change> {
         (Topic::Export(key), None) => Some(Change::Export(key, None)),
         (Topic::Node(name), Some(Said::Node(node))) => Some(Change::Node(name, Some(node))),
         (Topic::Node(name), None) => Some(Change::Node(name, None)),
+        (Topic::Service(name), Some(Said::Service(service))) => Some(Change::Service(name, Some(service))),
+        (Topic::Service(name), None) => Some(Change::Service(name, None)),
         (Topic::Problem(place), Some(Said::Problem(problem))) => Some(Change::Problem(place, Some(problem))),
         (Topic::Problem(place), None) => Some(Change::Problem(place, None)),
         _ => None,

@@ -10,7 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use xcc_model::{Change, RemoteName, Update};
+use xcc_model::{Change, IngressSource, RemoteName, ServiceName, Update};
 
 use super::kinds::{self, RemoteClusters, RemoteObject, SecretData, Secrets};
 use super::{Connector, ImportingCluster};
@@ -78,6 +78,8 @@ struct Entry {
     /// What the session uses.
     credentials: Option<Credentials>,
     connection: watch::Sender<Option<Connection>>,
+    /// The Service that the last valid settings name.
+    service: watch::Sender<Option<ServiceName>>,
     /// None before the first valid settings.
     session: Option<(CancellationToken, JoinHandle<()>)>,
 }
@@ -193,8 +195,13 @@ impl Remotes {
             Some(entry) => entry.object = object,
             None => {
                 info!(%remote, "a RemoteCluster to import from");
-                let entry =
-                    Entry { object, credentials: None, connection: watch::channel(None).0, session: None };
+                let entry = Entry {
+                    object,
+                    credentials: None,
+                    connection: watch::channel(None).0,
+                    service: watch::channel(None).0,
+                    session: None,
+                };
                 self.entries.insert(remote.clone(), entry);
                 self.health.update(&remote, |_| {});
             }
@@ -206,6 +213,17 @@ impl Remotes {
             }
             self.outbox.push(&remote, vec![Change::Settings(entry.object.settings.clone())]);
         }
+        if let Ok(settings) = &entry.object.settings {
+            let named = match &settings.ingress.source {
+                IngressSource::Nodes => None,
+                IngressSource::Service(service) => Some(service.clone()),
+            };
+            entry.service.send_if_modified(|service| {
+                let changed = *service != named;
+                *service = named;
+                changed
+            });
+        }
         // Without valid settings nothing of it would be imported.
         if entry.session.is_none() && entry.object.settings.is_ok() {
             let token = self.shutdown.child_token();
@@ -213,6 +231,7 @@ impl Remotes {
                 remote: remote.clone(),
                 outbox: self.outbox.clone(),
                 health: self.health.clone(),
+                service: entry.service.subscribe(),
                 known: self.known.remove(&remote).unwrap_or_default(),
             };
             let task = tokio::spawn(session.run(entry.connection.subscribe(), token.clone()));

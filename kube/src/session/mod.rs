@@ -1,6 +1,6 @@
 //! A remote that is watched through its API server.
 //!
-//! Owns what the remote says: its labelled HTTPProxies and its Nodes, from list and watch to the model's changes. A
+//! Owns what the remote says: its labelled HTTPProxies, its Nodes and the Service of its ingress, from list and watch to the model's changes. A
 //! session is one task with its own connections; what it keeps is bounded, whatever the remote does. It must not know
 //! where its kubeconfig comes from, nor what the other remotes do.
 
@@ -17,10 +17,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use xcc_model::{Change, Diagnostic, ObjectKind, ObjectRef, Reason, RemoteName};
+use xcc_model::{Change, Diagnostic, ObjectKind, ObjectRef, Reason, RemoteName, ServiceName};
 
 pub use health::{HealthBoard, RemoteHealth, Sync, Trouble};
-use kinds::{Exports, Nodes, What};
+use kinds::{Exports, Nodes, ServiceKey, Services, What};
 pub(crate) use outbox::Outbox;
 pub use source::KubeconfigSource;
 pub(crate) use source::connect;
@@ -43,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) outbox: Arc<Outbox>,
     /// Where it says how it is.
     pub(crate) health: HealthBoard,
+    /// The Service that its ingress is reached through, if the settings name one.
+    pub(crate) service: watch::Receiver<Option<ServiceName>>,
     /// What is known of the remote from before.
     pub(crate) known: xcc_model::Remote,
 }
@@ -54,9 +56,12 @@ impl Session {
         mut connection: watch::Receiver<Option<Connection>>,
         shutdown: CancellationToken,
     ) {
+        let mut service = self.service.clone();
         let mut state = State::new(self);
         loop {
             let current = connection.borrow_and_update().clone();
+            let named = service.borrow_and_update().clone();
+            state.reach_by(named);
             let mut watches = Watches::start(current, &mut state);
             let changed = async {
                 loop {
@@ -75,6 +80,8 @@ impl Session {
                     // The state stays: the lists of the new connection are compared with it.
                     info!(remote = %state.session.remote, "the connection to the remote is renewed");
                 }
+                // An error says that the settings do not change any more.
+                Ok(()) = service.changed() => {}
             }
         }
     }
@@ -102,18 +109,20 @@ impl Watches {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let mut watches = Self { connection, tasks: JoinSet::new(), events, sender, epoch: 0, relist: None };
         state.restarted();
-        watches.spawn();
+        watches.spawn(state.service());
         watches
     }
 
-    fn spawn(&mut self) {
+    fn spawn(&mut self, service: Option<&ServiceName>) {
         self.epoch += 1;
         self.tasks.abort_all();
         self.relist = None;
         let Some(connection) = &self.connection else { return };
-        for what in [What::Nodes, What::Exports] {
+        for what in [What::Nodes, What::Exports, What::Services] {
             let tag = Tag { what, epoch: self.epoch };
-            self.tasks.spawn(follow(connection.clone(), what.target(), tag, self.sender.clone()));
+            if let Some(target) = what.target(service) {
+                self.tasks.spawn(follow(connection.clone(), target, tag, self.sender.clone()));
+            }
         }
     }
 
@@ -128,7 +137,7 @@ impl Watches {
             }
         };
         tokio::select! {
-            () = wait => self.spawn(),
+            () = wait => self.spawn(state.service()),
             Some((tag, event)) = self.events.recv() => {
                 if tag.epoch == self.epoch
                     && let Progress::Held { until, .. } = state.take(tag.what, event)
@@ -146,11 +155,16 @@ struct State {
     session: Session,
     exports: Index<Exports>,
     nodes: Index<Nodes>,
-    /// What the first list of exports says: it waits for the nodes, or names would be there before any address is.
+    /// Only while the settings name a Service.
+    services: Option<Index<Services>>,
+    /// What the first list of exports says: it waits for the nodes and the Service, or names would be there before any
+    /// address is.
     exports_wait: Option<Vec<Change>>,
     /// The nodes were listed, or cannot be for now.
     nodes_settled: bool,
-    failing: [Option<Trouble>; 2],
+    /// So was the Service.
+    service_settled: bool,
+    failing: [Option<Trouble>; 3],
     reported: bool,
     synced: bool,
 }
@@ -160,6 +174,8 @@ impl State {
         let remote = session.remote.clone();
         let mut known = std::mem::take(&mut session.known);
         let reported = known.problems.remove(API_SERVER).is_some();
+        // What is known of the Service stays among what was told; the first list replaces it.
+        known.problems.retain(|place, _| !place.starts_with(ServiceKey::PLACE));
         // HTTPProxies are reported as NAMESPACE/NAME. What the inventory reports itself has spaces in its place.
         let (of_exports, mut of_nodes): (BTreeMap<_, _>, BTreeMap<_, _>) =
             known.problems.into_iter().partition(|(place, _)| place.contains('/'));
@@ -167,17 +183,46 @@ impl State {
         Self {
             exports: Index::new(Exports(remote.clone()), known.exports, of_exports),
             nodes: Index::new(Nodes(remote), known.nodes, of_nodes),
+            services: None,
             session,
             exports_wait: Some(Vec::new()),
             nodes_settled: false,
-            failing: [None, None],
+            service_settled: false,
+            failing: [const { None }; 3],
             reported,
             synced: false,
         }
     }
 
+    /// The Service that is watched.
+    fn service(&self) -> Option<&ServiceName> {
+        self.services.as_ref().map(|index| &index.kind().name)
+    }
+
+    /// Watches this Service from now on. What was told of another one stays told: the settings do not name it.
+    fn reach_by(&mut self, service: Option<ServiceName>) {
+        if self.service() == service.as_ref() {
+            return;
+        }
+        self.service_settled = false;
+        self.services = service.map(|name| {
+            let kind = Services { remote: self.session.remote.clone(), name };
+            Index::new(kind, BTreeMap::new(), BTreeMap::new())
+        });
+    }
+
+    /// Whether where the remote is reached has been told, as far as it can be for now.
+    fn addresses_settled(&self) -> bool {
+        self.nodes_settled && (self.services.is_none() || self.service_settled)
+    }
+
+    /// Whether everything has been listed.
+    fn listed(&self) -> bool {
+        self.exports.listed() && self.nodes.listed() && self.services.as_ref().is_none_or(Index::listed)
+    }
+
     fn restarted(&mut self) {
-        self.failing = [None, None];
+        self.failing = [const { None }; 3];
         let remote = &self.session.remote;
         self.session.health.update(remote, |health| health.connection = None);
         self.publish_health(false);
@@ -201,6 +246,15 @@ impl State {
                 let (deltas, progress) = self.nodes.take(event, now);
                 (changes::<Nodes>(deltas, Change::Nodes, Change::Node), progress)
             }
+            What::Services => {
+                let Some(services) = &mut self.services else { return Progress::Same };
+                let (deltas, progress) = services.take(event, now);
+                let all = |list: BTreeMap<ServiceKey, _>| {
+                    Change::Services(list.into_iter().map(|(key, service)| (key.0, service)).collect())
+                };
+                let one = |key: ServiceKey, service| Change::Service(key.0, service);
+                (changes::<Services>(deltas, all, one), progress)
+            }
         };
         self.tell(what, changes, progress);
         if heard {
@@ -217,18 +271,18 @@ impl State {
                 dropped, "a list of {} would drop most of them: they stay until a second list", what.name()
             );
         }
-        if what == What::Nodes && progress != Progress::Same {
-            self.nodes_settled = true;
+        if progress != Progress::Same {
+            self.settle(what);
         }
         if what == What::Exports
             && let Some(waiting) = &mut self.exports_wait
         {
             waiting.append(&mut changes);
         }
-        if self.nodes_settled && self.exports.listed() {
+        if self.addresses_settled() && self.exports.listed() {
             changes.extend(self.exports_wait.take().unwrap_or_default());
         }
-        if !self.synced && self.exports.listed() && self.nodes.listed() {
+        if !self.synced && self.listed() {
             self.synced = true;
             changes.push(Change::Synced);
         }
@@ -243,9 +297,9 @@ impl State {
             warn!(remote = %self.session.remote, reason, "what the remote said last stays in force: {message}");
         }
         self.failing[what as usize] = Some(Trouble { reason, message: message.clone() });
-        if what == What::Nodes && !self.nodes_settled {
-            self.nodes_settled = true;
-            self.tell(What::Nodes, Vec::new(), Progress::Same);
+        // What is not told for now must not keep the rest back.
+        if self.settle(what) {
+            self.tell(what, Vec::new(), Progress::Same);
         }
         if attempts >= FAILURES_TO_REPORT && !self.reported {
             self.reported = true;
@@ -253,6 +307,15 @@ impl State {
             self.session.outbox.push(&self.session.remote, vec![problem]);
         }
         self.publish_health(false);
+    }
+
+    /// Notes that there is nothing to wait for. Returns whether there was.
+    fn settle(&mut self, what: What) -> bool {
+        match what {
+            What::Exports => false,
+            What::Nodes => !std::mem::replace(&mut self.nodes_settled, true),
+            What::Services => !std::mem::replace(&mut self.service_settled, true),
+        }
     }
 
     fn problem(&self, message: String) -> Change {
@@ -269,7 +332,7 @@ impl State {
             let cured = Change::Problem(API_SERVER.to_owned(), None);
             self.session.outbox.push(&self.session.remote, vec![cured]);
         }
-        let listed = self.exports.listed() && self.nodes.listed();
+        let listed = self.listed();
         let in_step = heard && trouble.is_none() && listed;
         let held = self.exports.is_held() || self.nodes.is_held();
         self.session.health.update(&self.session.remote, |health| {

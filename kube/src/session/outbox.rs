@@ -10,7 +10,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use xcc_model::{Change, Diagnostic, ExportKey, Node, RemoteName, RemoteSettings, ServiceExport, Update};
+use xcc_model::{
+    Change, Diagnostic, ExportKey, Node, RemoteName, RemoteSettings, Service, ServiceExport, ServiceName,
+    Update,
+};
 
 /// Least time between two updates of one remote. The first after a pause goes at once.
 const SPACING: Duration = Duration::from_millis(10);
@@ -102,6 +105,7 @@ struct Pending {
     settings: Vec<Result<RemoteSettings, Diagnostic>>,
     exports: Merged<ExportKey, Result<ServiceExport, Diagnostic>>,
     nodes: Merged<String, Node>,
+    services: Merged<ServiceName, Service>,
     problems: BTreeMap<String, Option<Diagnostic>>,
     synced: bool,
 }
@@ -155,6 +159,8 @@ impl Pending {
             Change::Exports(all) => self.exports.replace(all),
             Change::Node(name, node) => self.nodes.set(name, node),
             Change::Nodes(all) => self.nodes.replace(all),
+            Change::Service(name, service) => self.services.set(name, service),
+            Change::Services(all) => self.services.replace(all),
             Change::Problem(place, problem) => {
                 self.problems.insert(place, problem);
             }
@@ -162,6 +168,7 @@ impl Pending {
                 self.forget = true;
                 self.exports.replace(BTreeMap::new());
                 self.nodes.replace(BTreeMap::new());
+                self.services.replace(BTreeMap::new());
                 self.problems.clear();
             }
             Change::Synced => self.synced = true,
@@ -176,6 +183,9 @@ impl Pending {
         changes.extend(self.settings.into_iter().map(Change::Settings));
         changes.extend(self.nodes.all.map(Change::Nodes));
         changes.extend(self.nodes.single.into_iter().map(|(name, node)| Change::Node(name, node)));
+        changes.extend(self.services.all.map(Change::Services));
+        changes
+            .extend(self.services.single.into_iter().map(|(name, service)| Change::Service(name, service)));
         changes.extend(self.exports.all.map(Change::Exports));
         changes.extend(self.exports.single.into_iter().map(|(key, export)| Change::Export(key, export)));
         changes.extend(self.problems.into_iter().map(|(place, problem)| Change::Problem(place, problem)));
@@ -222,6 +232,13 @@ mod tests {
             3 => (name.clone(), node.clone()).prop_map(|(name, node)| Change::Node(name, Some(node))),
             2 => name.clone().prop_map(|name| Change::Node(name, None)),
             1 => proptest::collection::btree_map(name.clone(), node, 0..4).prop_map(Change::Nodes),
+            2 => (name.clone(), any::<bool>()).prop_map(|(name, there)| {
+                Change::Service(ServiceName::new("a", name), there.then(Service::default))
+            }),
+            1 => proptest::collection::btree_map(name.clone(), Just(Service::default()), 0..4).prop_map(|services| {
+                let named = services.into_iter().map(|(name, service)| (ServiceName::new("a", name), service));
+                Change::Services(named.collect())
+            }),
             2 => (name, any::<bool>()).prop_map(move |(place, there)| {
                 Change::Problem(place, there.then(|| problem.clone()))
             }),

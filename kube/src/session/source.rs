@@ -65,6 +65,8 @@ impl KubeconfigSource {
             remote: self.remote.clone(),
             outbox: outbox.clone(),
             health: self.health.clone(),
+            // There is no RemoteCluster to name one.
+            service: watch::channel(None).1,
             known: self.known.clone(),
         };
         tokio::select! {

@@ -37,6 +37,7 @@ struct Running {
     inbox: mpsc::Receiver<Update>,
     health: HealthBoard,
     connections: watch::Sender<Option<Connection>>,
+    service: watch::Sender<Option<ServiceName>>,
     shutdown: CancellationToken,
 }
 
@@ -57,11 +58,18 @@ impl Running {
         let (connections, receiver) = watch::channel(connection);
         let (outbox, health) = (Arc::new(Outbox::default()), HealthBoard::default());
         let shutdown = CancellationToken::new();
-        let session = Session { remote: remote(), outbox: outbox.clone(), health: health.clone(), known };
+        let (service, named) = watch::channel(None);
+        let session = Session {
+            remote: remote(),
+            outbox: outbox.clone(),
+            health: health.clone(),
+            service: named,
+            known,
+        };
         tokio::spawn(session.run(receiver, shutdown.clone()));
         let token = shutdown.clone();
         tokio::spawn(async move { outbox.run(updates, token).await });
-        Self { api, inventory: Inventory::default(), inbox, health, connections, shutdown }
+        Self { api, inventory: Inventory::default(), inbox, health, connections, service, shutdown }
     }
 
     /// Waits until what is known of the remote is as wanted.
@@ -348,4 +356,57 @@ async fn a_page_that_is_too_large_is_asked_for_in_parts() {
     running.until(|remote| remote.synced).await;
     assert_eq!(running.names().len(), 40);
     assert_eq!(api.requests(&format!("GET {PROXIES}")), 3 + 10, "of 500, 100 and 20, then of 4 each");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_service_that_the_settings_name_is_watched_and_no_other() {
+    const SERVICES: &str = "/api/v1/namespaces/ingress/services";
+    let service = |name: &str, address: &str| {
+        json!({
+            "metadata": {"name": name, "namespace": "ingress"},
+            "spec": {"ports": [{"port": 443, "nodePort": 30443}]},
+            "status": {"loadBalancer": {"ingress": [{"ip": address}]}},
+        })
+    };
+    let address = |remote: &xcc_model::Remote, name: &str| {
+        let service = remote.services.get(&ServiceName::new("ingress", name))?;
+        service.load_balancer.first().and_then(|address| address.clone().ok()).map(|it| it.to_string())
+    };
+    let api = api(&["a"]);
+    api.put(SERVICES, service("envoy", "192.0.2.1"));
+    api.put(SERVICES, service("other", "192.0.2.9"));
+    let mut running = Running::start(api.clone());
+    running.until(|remote| remote.synced).await;
+    assert_eq!(api.requests(&format!("GET {SERVICES}")), 0);
+
+    // A Service that cannot be read keeps nothing else back.
+    api.outage(&format!("GET {SERVICES}"), Some(Fault::Status(403)));
+    running.service.send_replace(Some(ServiceName::new("ingress", "envoy")));
+    running.until_health(|health| trouble(health) == Some("Forbidden")).await;
+    api.put(PROXIES, proxy("b"));
+    running.until(|remote| has(remote, "b") && remote.services.is_empty()).await;
+    api.outage(&format!("GET {SERVICES}"), None);
+    running.until(|remote| address(remote, "envoy").as_deref() == Some("192.0.2.1")).await;
+    api.put(SERVICES, service("envoy", "192.0.2.2"));
+    running.until(|remote| address(remote, "envoy").as_deref() == Some("192.0.2.2")).await;
+    assert_eq!(address(&running.inventory.remotes()[&remote()], "other"), None);
+
+    let mut bad = service("envoy", "192.0.2.3");
+    bad["spec"] = json!("nonsense");
+    api.put(SERVICES, bad);
+    running.until(|remote| remote.problems.contains_key("Service ingress/envoy")).await;
+    assert_eq!(
+        address(&running.inventory.remotes()[&remote()], "envoy").as_deref(),
+        Some("192.0.2.2"),
+        "what it was before stays in force"
+    );
+
+    running.service.send_replace(Some(ServiceName::new("ingress", "other")));
+    running.until(|remote| address(remote, "other").is_some() && address(remote, "envoy").is_none()).await;
+    api.delete(SERVICES, "other");
+    running.until(|remote| remote.services.is_empty()).await;
+    running.service.send_replace(None);
+    api.put(PROXIES, proxy("c"));
+    running.until(|remote| has(remote, "c")).await;
+    running.until_health(|health| health.connection == Some(Ok(()))).await;
 }

@@ -111,6 +111,11 @@ impl<K: Kind> Index<K> {
         Self { kind, current: known, problems, list: None, listed: false, held: None }
     }
 
+    /// The kind, with what it was made with.
+    pub(crate) fn kind(&self) -> &K {
+        &self.kind
+    }
+
     /// The objects as they are in force.
     pub(crate) fn current(&self) -> &BTreeMap<K::Key, K::Value> {
         &self.current

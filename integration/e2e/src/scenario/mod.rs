@@ -12,6 +12,7 @@ pub mod observe;
 pub mod permissions;
 pub mod readme;
 pub mod restarts;
+pub mod service_ingress;
 pub mod two_remotes;
 
 use anyhow::{Context, Result, ensure};
@@ -37,7 +38,7 @@ pub struct Scenario {
 /// All of them, in the order in which they are walked. Those that kill the API server are last: the exporting cluster's
 /// own parts (Contour, CoreDNS, kube-proxy) come back from that with pauses of up to a minute, in which they know nothing
 /// of a pod that goes.
-pub const ALL: [Scenario; 11] = [
+pub const ALL: [Scenario; 12] = [
     Scenario {
         name: "permissions",
         walk: |world, progress| permissions::walk(world, progress).boxed_local(),
@@ -52,6 +53,10 @@ pub const ALL: [Scenario; 11] = [
     },
     Scenario { name: "nodes", walk: |world, progress| nodes::walk(world, progress).boxed_local() },
     Scenario { name: "ipv6", walk: |world, progress| nodes::walk_ipv6(world, progress).boxed_local() },
+    Scenario {
+        name: "service-ingress",
+        walk: |world, progress| service_ingress::walk(world, progress).boxed_local(),
+    },
     Scenario { name: "leader", walk: |world, progress| leader::walk(world, progress).boxed_local() },
     Scenario { name: "restarts", walk: |world, progress| restarts::walk(world, progress).boxed_local() },
     Scenario {

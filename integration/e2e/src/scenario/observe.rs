@@ -109,6 +109,35 @@ pub async fn imported_when(
     .await
 }
 
+/// Waits until the endpoints (`ADDRESS:PORT`, sorted) in the ServiceRecord of a name are as expected.
+///
+/// # Errors
+/// When they are not in time: what they are.
+pub async fn endpoints_when(
+    importing: &Cluster,
+    name: &str,
+    what: &str,
+    expected: impl Fn(&[String]) -> bool,
+) -> Result<()> {
+    wait::until(&format!("the ServiceRecord of {name} {what}"), PATIENCE, async || {
+        let spec = &get(importing, "servicerecord", name).await?["spec"];
+        let mut endpoints = read_endpoints(spec);
+        endpoints.sort();
+        ensure!(expected(&endpoints), "they are {endpoints:?}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+fn read_endpoints(spec: &Value) -> Vec<String> {
+    let endpoint = |endpoint: &Value| {
+        let ip: std::net::IpAddr = endpoint["address"].as_str()?.parse().ok()?;
+        let port = u16::try_from(endpoint["port"].as_u64()?).ok()?;
+        Some(std::net::SocketAddr::new(ip, port).to_string())
+    };
+    spec["endpoints"].as_array().into_iter().flatten().filter_map(endpoint).collect()
+}
+
 /// Changes the `spec` of a RemoteCluster by a JSON merge patch.
 ///
 /// # Errors
