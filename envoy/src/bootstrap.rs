@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::config::cluster::v3::{Cluster, UpstreamConnectionOpt
 use envoy_types::pb::envoy::config::core::v3::api_config_source::ApiType;
 use envoy_types::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, ApiConfigSource, ApiVersion, BackoffStrategy, GrpcService, Http2ProtocolOptions,
+    Address, ApiConfigSource, ApiVersion, BackoffStrategy, ConfigSource, GrpcService, Http2ProtocolOptions,
     KeepaliveSettings, Node, RetryPolicy,
 };
 use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
@@ -149,8 +149,8 @@ pub fn bootstrap(config: &BootstrapConfig) -> Bootstrap {
         static_resources: Some(static_resources(config)),
         dynamic_resources: Some(DynamicResources {
             ads_config: Some(ads_config()),
-            cds_config: Some(build::ads()),
-            lds_config: Some(build::ads()),
+            cds_config: Some(first_configuration()),
+            lds_config: Some(first_configuration()),
             ..DynamicResources::default()
         }),
         ..base(config.admin_address, config.heap_bytes_max, config.connections_max)
@@ -205,6 +205,13 @@ fn base(admin_address: Option<SocketAddr>, heap_bytes_max: u64, connections_max:
         overload_manager: Some(overload::overload_manager(heap_bytes_max, connections_max)),
         ..Bootstrap::default()
     }
+}
+
+/// Waited for as long as it takes: after Envoy's default of 15 s a gateway that has never reached a control plane would call
+/// itself ready with nothing, and take the place of one that works. Every control plane answers, with nothing if it has
+/// nothing.
+fn first_configuration() -> ConfigSource {
+    ConfigSource { initial_fetch_timeout: Some(build::duration(Duration::ZERO)), ..build::ads() }
 }
 
 fn ads_config() -> ApiConfigSource {

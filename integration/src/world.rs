@@ -187,12 +187,19 @@ impl World {
     /// # Errors
     /// When it does not come up.
     pub async fn another_gateway(&self, node_id: &str) -> Result<Envoy> {
-        let admin = self.loopback.socket(place::GATEWAY, place::ENVOY_ADMIN_PORT)?;
-        let bootstrap = self.xcc.bootstrap(node_id, admin)?;
-        let mut gateway =
-            Envoy::spawn(&self.envoy, node_id, &bootstrap, admin, &self.scratch.folder("logs")?)?;
+        let mut gateway = self.spawn_gateway(node_id)?;
         gateway.wait_live().await?;
         Ok(gateway)
+    }
+
+    /// Starts a gateway and does not wait.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn_gateway(&self, node_id: &str) -> Result<Envoy> {
+        let admin = self.loopback.socket(place::GATEWAY, place::ENVOY_ADMIN_PORT)?;
+        let bootstrap = self.xcc.bootstrap(node_id, admin)?;
+        Envoy::spawn(&self.envoy, node_id, &bootstrap, admin, &self.scratch.folder("logs")?)
     }
 
     /// Asks everything to end with SIGTERM, xcc and the gateway first, and checks that it did.

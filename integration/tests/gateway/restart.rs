@@ -6,7 +6,11 @@ use xcc_integration::resolver::Resolution;
 use xcc_integration::wait;
 use xcc_integration::world::{Plan, World};
 
-crate::with_each_envoy!(a_killed_xcc_comes_back_and_sends_nothing, a_change_during_the_outage_is_caught_up);
+crate::with_each_envoy!(
+    a_killed_xcc_comes_back_and_sends_nothing,
+    a_change_during_the_outage_is_caught_up,
+    a_gateway_is_not_ready_before_it_has_reached_an_xcc,
+);
 
 async fn a_killed_xcc_comes_back_and_sends_nothing(envoy: &str) {
     World::test("restart", &Plan::new(envoy), async |world| {
@@ -63,6 +67,24 @@ async fn a_change_during_the_outage_is_caught_up(envoy: &str) {
         ensure!(world.client.get("nginx.xcc.test", "/").await.is_ok());
         long.check_alive().await?;
         Ok(())
+    })
+    .await;
+}
+
+async fn a_gateway_is_not_ready_before_it_has_reached_an_xcc(envoy: &str) {
+    World::test("no-xcc", &Plan::new(envoy), async |world| {
+        world.xcc.process().kill()?;
+        let mut late = world.spawn_gateway("late")?;
+        // By Envoy's own clock: by default it gives up waiting after 15 s.
+        wait::until("the gateway is up for longer than Envoy would wait by default", async || {
+            late.process().check_running()?;
+            Ok(wait::holds(late.stat("server.uptime").await? > 17))
+        })
+        .await?;
+        ensure!(!late.is_live().await?, "a gateway that has no configuration calls itself ready");
+        world.xcc.start_again()?;
+        late.wait_live().await?;
+        late.check_clean().await
     })
     .await;
 }
