@@ -11,6 +11,7 @@ mod publisher;
 mod ready;
 mod resolver;
 mod serve;
+mod soa;
 mod sources;
 mod state;
 mod telemetry;

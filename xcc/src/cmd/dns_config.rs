@@ -1,12 +1,14 @@
 //! `xcc dns-config`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use xcc_kube::dns_config::{self, DnsConfigOptions, DnsConfigReport};
 use xcc_kube::importing::ImportingCluster;
 
 use crate::cli::{DnsConfigAction, DnsConfigArgs};
+use crate::soa::{self, Found, RESOLV_CONF};
 
 /// Puts the zones into the cluster's DNS configuration, takes them out, or looks whether they are there.
 pub(crate) fn run(args: &DnsConfigArgs) -> anyhow::Result<ExitCode> {
@@ -23,10 +25,30 @@ pub(crate) fn run(args: &DnsConfigArgs) -> anyhow::Result<ExitCode> {
                     found.is_up_to_date(),
                     "the cluster's DNS does not send the zones to xcc: run xcc dns-config apply"
                 );
+                look_up(&options).await?;
             }
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Asks the cluster's DNS itself, where that is possible: in one of its pods.
+async fn look_up(options: &DnsConfigOptions) -> anyhow::Result<()> {
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
+        return super::print("the zones were not looked up: only pods of the cluster use its DNS\n");
+    }
+    let mut wrong = Vec::new();
+    for zone in &options.zones {
+        let found = soa::look_up(Path::new(RESOLV_CONF), zone)
+            .await
+            .with_context(|| format!("zone {zone} cannot be looked up"))?;
+        match found {
+            Found::Ours => super::print(&format!("zone {zone} is {found}\n"))?,
+            other => wrong.push(format!("zone {zone}: {other}")),
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("; "));
+    Ok(())
 }
 
 fn options(args: &DnsConfigArgs) -> DnsConfigOptions {
