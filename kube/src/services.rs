@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use serde_json::Value;
-use xcc_model::{Diagnostic, ObjectKind, PortMapping, RemoteName, Service, ServiceName};
+use xcc_model::{Diagnostic, Families, ObjectKind, PortMapping, RemoteName, Service, ServiceName};
 
 use crate::api::{self, LoadBalancerIngress, ServicePort, excerpt};
 use crate::convert::malformed;
@@ -38,7 +38,14 @@ pub fn reduce(service: &api::Service) -> Service {
             .filter_map(load_balancer_address)
             .collect(),
         ports: service.spec.ports.iter().take(ENTRIES_MAX).filter_map(port).collect(),
+        families: families(&service.spec.ip_families),
     }
+}
+
+/// What says nothing (a manifest that no API server has completed) restricts nothing.
+fn families(named: &[String]) -> Families {
+    let has = |family: &str| named.is_empty() || named.iter().any(|it| it == family);
+    Families { v4: has("IPv4"), v6: has("IPv6") }
 }
 
 fn load_balancer_address(ingress: &LoadBalancerIngress) -> Option<Result<std::net::IpAddr, String>> {
@@ -66,7 +73,7 @@ mod tests {
     fn addresses_and_tcp_ports_are_taken() {
         let object = json!({
             "metadata": {"name": "envoy", "namespace": "projectcontour"},
-            "spec": {"type": "LoadBalancer", "ports": [
+            "spec": {"type": "LoadBalancer", "ipFamilies": ["IPv6"], "ports": [
                 {"name": "http", "port": 80, "nodePort": 30080},
                 {"name": "https", "port": 443, "protocol": "TCP", "targetPort": "https"},
                 {"name": "quic", "port": 443, "protocol": "UDP", "nodePort": 30444},
@@ -87,6 +94,7 @@ mod tests {
         let ports: Vec<_> =
             service.ports.iter().map(|it| (it.port.get(), it.node_port.map(NonZeroU16::get))).collect();
         assert_eq!(ports, [(80, Some(30080)), (443, None)]);
+        assert_eq!(service.families, Families { v4: false, v6: true });
     }
 
     #[test]

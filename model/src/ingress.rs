@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 use crate::diagnostic::{Diagnostic, ObjectKind, ObjectRef, Reason};
 use crate::inventory::Remote;
 use crate::remote::{RemoteName, RemoteSettings};
-use crate::service::ServiceName;
+use crate::service::{Families, ServiceName};
 
 /// Collects the addresses, and what is wrong with those that are left out.
 pub(crate) struct IngressView<'a> {
@@ -21,12 +21,14 @@ pub(crate) struct IngressView<'a> {
 }
 
 impl IngressView<'_> {
-    /// This port on every eligible node.
-    pub(crate) fn by_nodes(&mut self, port: NonZeroU16) {
+    /// This port on every eligible node, on its addresses of these families.
+    pub(crate) fn by_nodes(&mut self, port: NonZeroU16, families: Families) {
         for (node_name, node) in self.remote.nodes.iter().filter(|(_, node)| node.eligible) {
             let object = ObjectRef::new(ObjectKind::Node, "", node_name);
             for address in node.addresses_by(&self.settings.ingress.address_types) {
-                self.take(&object, address, port);
+                if address.as_ref().map_or(true, |ip| families.include(*ip)) {
+                    self.take(&object, address, port);
+                }
             }
         }
     }
@@ -52,7 +54,7 @@ impl IngressView<'_> {
             self.take(&object, address, number);
         }
         match port.node_port {
-            Some(node_port) if self.found.is_empty() => self.by_nodes(node_port),
+            Some(node_port) if self.found.is_empty() => self.by_nodes(node_port, service.families),
             None if service.load_balancer.is_empty() => {
                 let message = "it has neither a load balancer's address nor a NodePort: give it the type LoadBalancer \
                                or NodePort";
@@ -99,19 +101,20 @@ mod tests {
         NonZeroU16::new(number).unwrap()
     }
 
-    fn node(address: &str) -> Node {
-        let address = NodeAddress { kind: AddressType::InternalIP, address: Ok(address.parse().unwrap()) };
-        Node { eligible: true, addresses: vec![address] }
+    fn node(addresses: &[&str]) -> Node {
+        let address =
+            |text: &&str| NodeAddress { kind: AddressType::InternalIP, address: Ok(text.parse().unwrap()) };
+        Node { eligible: true, addresses: addresses.iter().map(address).collect() }
     }
 
-    /// The endpoints and the reasons of a remote with one node, 10.0.0.1.
+    /// The endpoints and the reasons of a remote with one eligible node, 10.0.0.1 and fd00::1.
     fn derived(service: Option<Service>) -> (Vec<String>, Vec<Reason>) {
         let name = RemoteName::parse("east").unwrap();
         let ingress = Ingress { source: IngressSource::Service(service_name()), ..Ingress::default() };
         let settings = RemoteSettings { ingress, ..RemoteSettings::default() };
         let mut remote = Remote::default();
-        remote.nodes.insert("n1".to_owned(), node("10.0.0.1"));
-        remote.nodes.insert("n2".to_owned(), Node { eligible: false, ..node("10.0.0.2") });
+        remote.nodes.insert("n1".to_owned(), node(&["10.0.0.1", "fd00::1"]));
+        remote.nodes.insert("n2".to_owned(), Node { eligible: false, ..node(&["10.0.0.2"]) });
         remote.services.extend(service.map(|service| (service_name(), service)));
         let mut view = IngressView {
             name: &name,
@@ -130,7 +133,7 @@ mod tests {
         let load_balancer =
             addresses.iter().map(|text| text.parse().map_err(|_| (*text).to_owned())).collect();
         let ports = vec![PortMapping { port: port(443), node_port: node_port.map(port) }];
-        Service { load_balancer, ports }
+        Service { load_balancer, ports, families: Families::default() }
     }
 
     #[test]
@@ -142,9 +145,13 @@ mod tests {
 
     #[test]
     fn without_a_usable_load_balancer_the_node_port_of_eligible_nodes_is_used() {
-        assert_eq!(derived(Some(service(&[], Some(30443)))), (vec!["10.0.0.1:30443".to_owned()], vec![]));
+        let both = ["10.0.0.1:30443", "[fd00::1]:30443"];
+        let (found, wrong) = derived(Some(service(&[], Some(30443))));
+        assert_eq!((&found[..], &wrong[..]), (&both.map(str::to_owned)[..], &[][..]));
+        let v4_only = Service { families: Families { v4: true, v6: false }, ..service(&[], Some(30443)) };
+        assert_eq!(derived(Some(v4_only)).0, both[..1]);
         let (found, wrong) = derived(Some(service(&["lb.example", "127.0.0.1"], Some(30443))));
-        assert_eq!(found, ["10.0.0.1:30443"]);
+        assert_eq!(found, both);
         assert_eq!(wrong, [Reason::InvalidAddress, Reason::AddressNotAllowed]);
     }
 

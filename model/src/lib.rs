@@ -29,6 +29,6 @@ pub use inventory::{Change, Inventory, Remote, Touched, Update};
 pub use merge::Merge;
 pub use node::{AddressType, Node, NodeAddress};
 pub use remote::{Ingress, IngressSource, RemoteName, RemoteNameError, RemoteSettings};
-pub use service::{PortMapping, Service, ServiceName};
+pub use service::{Families, PortMapping, Service, ServiceName};
 pub use table::{Backend, ImportPolicy, Origin, RemoteSet, Route, ServiceImport, ServiceTable, derive};
 pub use view::RemoteView;

@@ -36,6 +36,33 @@ pub struct Service {
     pub load_balancer: Vec<Result<IpAddr, String>>,
     /// Its TCP ports.
     pub ports: Vec<PortMapping>,
+    /// The address families that its NodePorts are open for.
+    pub families: Families,
+}
+
+/// Address families.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Families {
+    /// IPv4.
+    pub v4: bool,
+    /// IPv6.
+    pub v6: bool,
+}
+
+impl Default for Families {
+    fn default() -> Self {
+        Self { v4: true, v6: true }
+    }
+}
+
+impl Families {
+    /// Whether an address is of one of them.
+    pub fn include(self, address: IpAddr) -> bool {
+        match address.to_canonical() {
+            IpAddr::V4(_) => self.v4,
+            IpAddr::V6(_) => self.v6,
+        }
+    }
 }
 
 /// A port of a Service.

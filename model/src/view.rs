@@ -9,6 +9,7 @@ use crate::hostname::Hostname;
 use crate::ingress::IngressView;
 use crate::inventory::Remote;
 use crate::remote::{IngressSource, RemoteName, RemoteSettings};
+use crate::service::Families;
 use crate::table::{Backend, ImportPolicy};
 
 /// What one remote contributes to the table, derived from its own ground state and nobody else's: another remote
@@ -71,7 +72,7 @@ impl RemoteView {
         let mut ingress =
             IngressView { name, remote, settings, gateway, found: BTreeSet::new(), wrong: Vec::new() };
         match &settings.ingress.source {
-            IngressSource::Nodes => ingress.by_nodes(settings.ingress.port),
+            IngressSource::Nodes => ingress.by_nodes(settings.ingress.port, Families::default()),
             IngressSource::Service(service) => ingress.by_service(service),
         }
         self.backend = Backend { priority: settings.priority, endpoints: ingress.found };

@@ -11,9 +11,9 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use xcc_model::{
-    AddressType, Change, Diagnostic, ExportKey, Hostname, ImportPolicy, Ingress, IngressSource, Inventory,
-    Merge, Node, NodeAddress, ObjectKind, ObjectRef, PortMapping, Reason, RemoteName, RemoteSettings,
-    RemoteView, Service, ServiceExport, ServiceName, ServiceTable, Update, ZoneName, derive,
+    AddressType, Change, Diagnostic, ExportKey, Families, Hostname, ImportPolicy, Ingress, IngressSource,
+    Inventory, Merge, Node, NodeAddress, ObjectKind, ObjectRef, PortMapping, Reason, RemoteName,
+    RemoteSettings, RemoteView, Service, ServiceExport, ServiceName, ServiceTable, Update, ZoneName, derive,
 };
 
 fn remote(name: &str) -> RemoteName {
@@ -60,7 +60,12 @@ fn service() -> impl Strategy<Value = Service> {
             port: port.try_into().unwrap(),
             node_port: node_port.map(|port| port.try_into().unwrap()),
         });
-    (vec(address, 0..3), vec(port, 0..3)).prop_map(|(load_balancer, ports)| Service { load_balancer, ports })
+    let families = (any::<bool>(), any::<bool>()).prop_map(|(v4, v6)| Families { v4, v6 });
+    (vec(address, 0..3), vec(port, 0..3), families).prop_map(|(load_balancer, ports, families)| Service {
+        load_balancer,
+        ports,
+        families,
+    })
 }
 
 /// North is reached through a Service, the others through their nodes.

@@ -18,8 +18,11 @@ pub struct Service {
 
 /// `spec`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub struct ServiceSpec {
+    /// `IPv4`, `IPv6` or both.
+    #[serde(deserialize_with = "null_is_default")]
+    pub ip_families: Vec<String>,
     /// The ports.
     #[serde(deserialize_with = "null_is_default")]
     pub ports: Vec<ServicePort>,

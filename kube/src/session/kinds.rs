@@ -110,10 +110,13 @@ const SERVICE: Mask = Mask::Fields(&[
     ),
     (
         "spec",
-        Mask::Fields(&[(
-            "ports",
-            Mask::Fields(&[("port", Mask::Whole), ("protocol", Mask::Whole), ("nodePort", Mask::Whole)]),
-        )]),
+        Mask::Fields(&[
+            ("ipFamilies", Mask::Whole),
+            (
+                "ports",
+                Mask::Fields(&[("port", Mask::Whole), ("protocol", Mask::Whole), ("nodePort", Mask::Whole)]),
+            ),
+        ]),
     ),
     (
         "status",

@@ -16,8 +16,8 @@ use crate::world::World;
 /// Contour's Service, as its own manifests make it: of type LoadBalancer, which nobody gives an address here.
 const SERVICE: [&str; 3] = ["service", "envoy", "--namespace=projectcontour"];
 
-/// Requests that are to succeed after each change.
-const AFTERWARDS: usize = 30;
+/// Requests that are to succeed through the NodePort.
+const REQUESTS: usize = 30;
 
 /// The endpoints are the NodePort on the nodes, then what the load balancer's status says, then the nodes again.
 ///
@@ -31,8 +31,10 @@ pub async fn walk(world: &mut World, progress: Progress) -> Result<()> {
     for worker in workers {
         addresses.extend(worker?);
     }
+    // The nodes have both families, Contour's Service only IPv4.
     let on = |port: u16| {
-        let mut all: Vec<String> = addresses.iter().map(|ip| endpoint(*ip, port)).collect();
+        let usable = addresses.iter().filter(|ip| port == 443 || ip.is_ipv4());
+        let mut all: Vec<String> = usable.map(|ip| endpoint(*ip, port)).collect();
         all.sort();
         all
     };
@@ -43,20 +45,24 @@ pub async fn walk(world: &mut World, progress: Progress) -> Result<()> {
     endpoints_when(to, NAME, "has the NodePort", |it| *it == on(node_port)).await?;
     reaches(to, NAME, from.name()).await?;
     let load = Load::start(to, NAME).await?;
-    load.more(AFTERWARDS).await?;
-    progress
-        .say(format!("ingress.source Service, without a load balancer: NodePort {node_port} of the nodes"));
+    load.more(REQUESTS).await?;
+    let report = load.finish().await?;
+    progress.say(format!(
+        "ingress.source Service, without a load balancer: NodePort {node_port} of the nodes, {}",
+        report.summary()
+    ));
 
-    // What a controller of load balancers writes. The address is a node's, so that something answers there.
+    // What a controller of load balancers writes. The address is a node's, so that something answers there. kube-proxy
+    // takes it over and gives it back, with connections that are open at that moment: a load balancer that comes or goes
+    // is not a smooth change.
     let balanced = addresses[0];
     set_load_balancer(from, &json!([{"ip": balanced}])).await?;
     endpoints_when(to, NAME, "has the load balancer", |it| *it == [endpoint(balanced, 443)]).await?;
-    load.more(AFTERWARDS).await?;
+    reaches(to, NAME, from.name()).await?;
     set_load_balancer(from, &json!([])).await?;
     endpoints_when(to, NAME, "has the NodePort again", |it| *it == on(node_port)).await?;
-    load.more(AFTERWARDS).await?;
-    let report = load.finish().await?;
-    progress.say(format!("it gets a load balancer and loses it: the endpoints follow; {}", report.summary()));
+    reaches(to, NAME, from.name()).await?;
+    progress.say("it gets a load balancer and loses it: the endpoints follow, the name is reached");
 
     set_spec(to, from.name(), json!({"ingress": null})).await?;
     endpoints_when(to, NAME, "has the nodes again", |it| *it == on(443)).await?;
