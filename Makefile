@@ -87,6 +87,10 @@ e2e-down: ## end them, and remove every trace
 	@cargo build --locked --workspace --bin xcc-e2e
 	@target/debug/xcc-e2e down
 
+.PHONY: build-images
+build-images: ## the static image xcc:dev, with docker, podman or buildah, whichever works here
+	@manifests/build-images.sh
+
 .PHONY: lint
 lint: ## fmt, clippy with warnings as errors, cargo deny, generated files fresh
 	cargo fmt --all --check

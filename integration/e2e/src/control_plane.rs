@@ -27,6 +27,20 @@ const API_PORT: u16 = 6443;
 /// How long an API server may take to be ready on a loaded machine.
 const READY_LIMIT: Duration = Duration::from_secs(90);
 
+/// An API server of its own beside a control plane; it ends when this is dropped.
+pub struct Sibling {
+    /// What it is called.
+    pub name: String,
+    /// A client with all rights.
+    pub client: Client,
+    /// A kubeconfig with all rights, to be used on nodes and in pods.
+    pub kubeconfig: String,
+    /// The same, to be used on the machine.
+    pub forwarded_kubeconfig: String,
+    _forward: Forward,
+    _daemon: Daemon,
+}
+
 /// A running control plane.
 pub struct ControlPlane {
     cluster: String,
@@ -143,18 +157,45 @@ impl ControlPlane {
         }
         let flags = api_server_flags(&self.folder, self.address);
         let mut daemon = start(&self.cluster, &self.namespace, "kube-apiserver", flags)?;
-        let what = format!("the API server of {} is ready", self.cluster);
-        wait::until(&what, READY_LIMIT, async || {
-            if let Err(ended) = daemon.check_running() {
-                return Ok(Some(Err(ended)));
-            }
-            let request = http::Request::get("/readyz").body(Vec::new())?;
-            let response = self.client.send(request.map(kube::client::Body::from)).await?;
-            Ok((response.status() == StatusCode::OK).then_some(Ok(())))
-        })
-        .await??;
+        await_ready(&self.cluster, &self.client, &mut daemon).await?;
         self.api_server = Some(daemon);
         self.start_controllers()
+    }
+
+    /// Starts one more API server beside this one: with the same keys and the same etcd, but with objects of its own, and
+    /// nobody who looks after them. Numbers are from 1.
+    ///
+    /// # Errors
+    /// When it ends or is not ready in time.
+    pub async fn start_sibling(&self, number: u16) -> Result<Sibling> {
+        let name = format!("{}-{number}", self.cluster);
+        let address = SocketAddr::from((self.address, API_PORT + number));
+        let mut flags = api_server_flags(&self.folder, self.address);
+        // Of a flag that is given twice the last counts.
+        flags.extend(self::flags(&[
+            ("secure-port", &address.port().to_string()),
+            ("etcd-prefix", &format!("/{name}")),
+            ("endpoint-reconciler-type", "none"),
+        ]));
+        let forward = Forward::start(self.namespace.clone(), address).await?;
+        let admin = self.authority.client("kubernetes-admin", "system:masters")?;
+        let kubeconfig = |server: SocketAddr| {
+            self.authority.kubeconfig(&name, &format!("https://{server}"), "kubernetes-admin", &admin)
+        };
+        let client = client(&kubeconfig(forward.address())).await?;
+        let log = layout::logs().join(&self.cluster).join(format!("kube-apiserver-{number}.log"));
+        let binary = layout::binary("kubernetes")?.display().to_string();
+        let argv = [binary, "kube-apiserver".to_owned()].into_iter().chain(flags);
+        let mut daemon = Daemon::start(&format!("kube-apiserver of {name}"), &self.namespace, argv, &log)?;
+        await_ready(&name, &client, &mut daemon).await?;
+        Ok(Sibling {
+            kubeconfig: kubeconfig(address),
+            forwarded_kubeconfig: kubeconfig(forward.address()),
+            name: name.clone(),
+            client,
+            _forward: forward,
+            _daemon: daemon,
+        })
     }
 
     fn start_controllers(&mut self) -> Result<()> {
@@ -178,6 +219,18 @@ fn start(cluster: &str, namespace: &Namespace, name: &str, flags: Vec<String>) -
     let binary = layout::binary("kubernetes")?;
     let argv = [binary.display().to_string(), name.to_owned()].into_iter().chain(flags);
     Daemon::start(&format!("{name} of {cluster}"), namespace, argv, &log)
+}
+
+async fn await_ready(name: &str, client: &Client, daemon: &mut Daemon) -> Result<()> {
+    wait::until(&format!("the API server of {name} is ready"), READY_LIMIT, async || {
+        if let Err(ended) = daemon.check_running() {
+            return Ok(Some(Err(ended)));
+        }
+        let request = http::Request::get("/readyz").body(Vec::new())?;
+        let response = client.send(request.map(kube::client::Body::from)).await?;
+        Ok((response.status() == StatusCode::OK).then_some(Ok(())))
+    })
+    .await?
 }
 
 async fn client(kubeconfig: &str) -> Result<Client> {

@@ -83,7 +83,7 @@ pub async fn remote_secret(exporting: &Cluster) -> Result<String> {
 }
 
 /// A RemoteCluster that may export all of the default zone.
-fn remote_cluster(name: &str) -> String {
+pub fn remote_cluster(name: &str) -> String {
     serde_json::json!({
         "apiVersion": "connectivity.tanzu.vmware.com/v1alpha1",
         "kind": "RemoteCluster",

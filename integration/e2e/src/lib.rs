@@ -23,6 +23,7 @@ pub mod latency;
 pub mod layout;
 pub mod load;
 pub mod lock;
+pub mod memory;
 pub mod netns;
 pub mod node;
 pub mod parts;

@@ -16,7 +16,7 @@ use xcc_e2e::lock::Lock;
 use xcc_e2e::progress::Progress;
 use xcc_e2e::sweep::CLUSTERS;
 use xcc_e2e::world::World;
-use xcc_e2e::{journey, latency, layout, parts, process, scenario, sweep, wait};
+use xcc_e2e::{journey, latency, layout, memory, parts, process, scenario, sweep, wait};
 
 /// How long a run that was told to end may take.
 const END_LIMIT: Duration = Duration::from_secs(90);
@@ -44,6 +44,8 @@ enum Command {
     },
     /// Brings both clusters up, prints how long exports take to be reached by name, and takes them down
     Latency,
+    /// Brings both clusters up, prints the memory of xcc with 10,000 exports and after 10,000 changes, and takes them down
+    Memory,
     /// Runs a command in a container of a run that is up, as kubectl exec would
     Exec {
         /// shared-services or workloads
@@ -74,7 +76,8 @@ async fn main() -> ExitCode {
         Command::Up => up().await,
         Command::Down => down().await,
         Command::Run { scenarios } => run(&scenarios).await,
-        Command::Latency => measure().await,
+        Command::Latency => measure(async |world, progress| latency::measure(world, progress).await).await,
+        Command::Memory => measure(async |world, progress| memory::measure(world, progress).await).await,
         Command::Hold => hold().await,
         Command::Exec { cluster, namespace, pod, container, argv } => {
             return exec(
@@ -117,10 +120,10 @@ async fn run(names: &[String]) -> Result<()> {
     .await
 }
 
-async fn measure() -> Result<()> {
+async fn measure(figures: impl AsyncFnOnce(&World, Progress) -> Result<()>) -> Result<()> {
     in_world(async |world, progress| {
         journey::install(world, progress).await?;
-        latency::measure(world, progress).await
+        figures(world, progress).await
     })
     .await
 }

@@ -5,6 +5,7 @@
 
 pub mod allowed_domains;
 pub mod api_outage;
+pub mod cluster_dns;
 pub mod credentials;
 pub mod leader;
 pub mod nodes;
@@ -38,7 +39,7 @@ pub struct Scenario {
 /// All of them, in the order in which they are walked. Those that kill the API server are last: the exporting cluster's
 /// own parts (Contour, CoreDNS, kube-proxy) come back from that with pauses of up to a minute, in which they know nothing
 /// of a pod that goes.
-pub const ALL: [Scenario; 12] = [
+pub const ALL: [Scenario; 13] = [
     Scenario {
         name: "permissions",
         walk: |world, progress| permissions::walk(world, progress).boxed_local(),
@@ -62,6 +63,10 @@ pub const ALL: [Scenario; 12] = [
     Scenario {
         name: "cluster-api",
         walk: |world, progress| credentials::cluster_api(world, progress).boxed_local(),
+    },
+    Scenario {
+        name: "cluster-dns",
+        walk: |world, progress| cluster_dns::walk(world, progress).boxed_local(),
     },
     Scenario { name: "readme", walk: |world, progress| readme::walk(world, progress).boxed_local() },
     Scenario { name: "rotation", walk: |world, progress| credentials::rotate(world, progress).boxed_local() },
