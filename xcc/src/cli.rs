@@ -1,5 +1,7 @@
 //! The command line: names, defaults and meaning of every flag. Nothing is done here.
 
+mod dns;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,6 +15,7 @@ use xcc_envoy::{MatcherForm, XdsAddress};
 use xcc_kube::dns_config::{DnsConfigOptions, ObjectName};
 use xcc_model::{RemoteName, ZoneName};
 
+use self::dns::DnsArgs;
 use crate::{EXIT_CONFIG, telemetry};
 
 /// Cross-cluster Connectivity: an Envoy xDS control plane.
@@ -154,10 +157,6 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "XCC_XDS_CLIENT_CA", value_name = "FILE", requires = "xds_tls_cert")]
     pub(crate) xds_client_ca: Option<PathBuf>,
 
-    /// Where DNS queries come in, over UDP and TCP.
-    #[arg(long, env = "XCC_DNS_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8053")]
-    pub(crate) dns_listen: SocketAddr,
-
     /// Where /livez, /readyz, /metrics and /debug are served.
     #[arg(long, env = "XCC_ADMIN_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9080")]
     pub(crate) admin_listen: SocketAddr,
@@ -173,6 +172,9 @@ pub(crate) struct ServeArgs {
     /// The form of log lines [default: text on a terminal, else json]. RUST_LOG sets the level.
     #[arg(long, env = "XCC_LOG_FORMAT", value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
+
+    #[command(flatten)]
+    pub(crate) dns: DnsArgs,
 }
 
 impl ServeArgs {

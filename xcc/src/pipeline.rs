@@ -14,8 +14,8 @@ use xcc_dns::{Responder, Zones};
 use xcc_envoy::Omitted;
 use xcc_kube::importing::{ImportRecord, ImportStatus};
 use xcc_model::{
-    Diagnostic, Hostname, ImportPolicy, Inventory, Merge, Reason, RemoteName, RemoteView, ServicePort,
-    ServiceTable, Touched, Update,
+    Diagnostic, Hostname, ImportPolicy, Inventory, Merge, Origin, Reason, RemoteName, RemoteView,
+    ServicePort, ServiceTable, Touched, Update,
 };
 use xcc_xds::{Clients, TypeStatus, TypeUrl};
 
@@ -422,6 +422,7 @@ impl Pipeline {
         let names = std::mem::take(&mut self.unpublished);
         let change = self.gate.set_table(&self.table, &names, now);
         self.change_zone(&change);
+        self.retell_origins(&names);
         self.carried = self.gate.gateway_table(&self.table);
         match self.publisher.publish(&self.carried) {
             Ok(generation) => {
@@ -586,6 +587,7 @@ impl Pipeline {
             return;
         }
         self.zones = self.zones.with_changes(&change.added, &change.removed);
+        self.tell_origins(&change.added);
         if self.waiting_for_gateway.is_none() {
             self.connections.responder.publish(self.zones.clone());
         }
@@ -595,6 +597,33 @@ impl Pipeline {
         for hostname in &change.removed {
             info!(%hostname, "withdrawn: no longer answered");
         }
+    }
+
+    /// The names that are answered and may come from elsewhere now.
+    fn retell_origins(&mut self, names: &BTreeSet<Hostname>) {
+        let is_answered = |name: &&Hostname| self.gate.state(name) == Some(NameState::Answered);
+        let answered: Vec<Hostname> = names.iter().filter(is_answered).cloned().collect();
+        if answered.is_empty() {
+            return;
+        }
+        self.tell_origins(&answered);
+        if self.waiting_for_gateway.is_none() {
+            self.connections.responder.publish(self.zones.clone());
+        }
+    }
+
+    /// Says at `_xcc.<name>` where names come from, for people who wonder.
+    fn tell_origins(&mut self, names: &[Hostname]) {
+        let texts: Vec<(&Hostname, Vec<String>)> = names
+            .iter()
+            .filter_map(|name| {
+                let origins = &self.table.imports.get(name)?.origins;
+                let text = |origin: &Origin| format!("remote={} httpproxy={}", origin.remote, origin.export);
+                Some((name, origins.iter().map(text).collect()))
+            })
+            .collect();
+        let texts = texts.iter().map(|(name, texts)| (*name, texts.as_slice()));
+        self.zones = self.zones.with_origins(texts);
     }
 
     fn answer(&self, query: Query) {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
-use xcc_dns::{DnsConfig, DnsMetrics, DnsServer, Responder, ZoneConfig, Zones};
+use xcc_dns::{DnsMetrics, DnsServer, Responder, ZoneConfig, Zones};
 use xcc_envoy::GatewayConfig;
 use xcc_kube::session::HealthBoard;
 use xcc_model::ImportPolicy;
@@ -64,7 +64,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut registry = Registry::with_prefix("xcc");
     let dns_metrics = DnsMetrics::new();
     dns_metrics.register(&mut registry);
-    let dns = DnsServer::bind(&[args.dns_listen], DnsConfig::default(), responder.clone(), dns_metrics)
+    let dns = DnsServer::bind(&[args.dns.dns_listen], args.dns.config(), responder.clone(), dns_metrics)
         .context("--dns-listen")?;
     info!(
         xds = %xds_listener.local_addr()?, dns = ?dns.local_addrs(), admin = %admin_listener.local_addr()?,
@@ -104,8 +104,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         import_policy(&args.gateway, &args.gateway_addresses),
         gate(args),
         Publisher::new(gateway_config(&args.gateway), stores.clone()),
-        // The zones' name server is this process, if it can be said where that is.
-        zones(&args.gateway, &[], Some(args.dns_listen.ip()).filter(|ip| !ip.is_unspecified())),
+        args.dns.extend(&zones(&args.gateway, &[], args.dns.name_server())),
         guards,
     );
     for source in sources {
@@ -193,11 +192,11 @@ pub(crate) fn gateway_config(gateway: &GatewayArgs) -> GatewayConfig {
 }
 
 /// The zones without any names.
-pub(crate) fn zones(gateway: &GatewayArgs, addresses: &[IpAddr], name_server: Option<IpAddr>) -> Zones {
+pub(crate) fn zones(gateway: &GatewayArgs, addresses: &[IpAddr], name_server: Vec<IpAddr>) -> Zones {
     let config = ZoneConfig {
         apexes: gateway.zones.clone(),
         ttl_seconds: gateway.dns_ttl_seconds,
-        name_server_addresses: name_server.into_iter().collect(),
+        name_server_addresses: name_server,
     };
     Zones::new(&config).with_addresses(addresses)
 }

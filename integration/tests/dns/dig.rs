@@ -203,6 +203,26 @@ const OURS: &[Case] = &[
         question: "+notcp any nginx.xcc.test",
         want: &[Status("NOERROR"), Answers(1), Text("HINFO")],
     },
+    Case {
+        rule: "where a name comes from, for people who wonder",
+        question: "txt _xcc.nginx.xcc.test",
+        want: &[Status("NOERROR"), Flag("aa"), Answers(1), Text("\"remote=east httpproxy=")],
+    },
+    Case {
+        rule: "the same of a wildcard",
+        question: "txt _xcc.*.team.xcc.test",
+        want: &[Status("NOERROR"), Answers(1), Text("\"remote=west httpproxy=")],
+    },
+    Case {
+        rule: "HTTPS records are off by default",
+        question: "https nginx.xcc.test",
+        want: &[Status("NOERROR"), Answers(0), SoaInAuthority],
+    },
+    Case {
+        rule: "and so are reverse names",
+        question: "-x 127.0.0.1",
+        want: &[Status("REFUSED")],
+    },
 ];
 
 /// Asks everything and tells all that is wrong.
