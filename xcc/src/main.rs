@@ -4,6 +4,7 @@ mod admin;
 mod cli;
 mod cmd;
 mod gate;
+mod health_metrics;
 mod kubernetes;
 mod metrics;
 mod pipeline;

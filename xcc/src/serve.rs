@@ -24,6 +24,7 @@ use xcc_xds::{ServerConfig, XdsServer};
 use crate::admin::{self, Admin};
 use crate::cli::{GatewayArgs, ServeArgs};
 use crate::gate::Gate;
+use crate::health_metrics::HealthMetrics;
 use crate::kubernetes::Kubernetes;
 use crate::metrics::PipelineMetrics;
 use crate::pipeline::{Connections, Pipeline, ReadyGuards, UPDATES_MAX};
@@ -75,6 +76,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let stores = Stores::default();
     let xds = XdsServer::new(GatewayResolver::new(stores.clone()), ServerConfig::default());
     xds.register(&mut registry);
+    registry.register_collector(Box::new(HealthMetrics(health.clone())));
     let (updates_sender, updates) = mpsc::channel(UPDATES_MAX);
     let (queries_sender, queries) = mpsc::channel(QUERIES_MAX);
     let (status_sender, status) = watch::channel(Arc::default());

@@ -1,6 +1,6 @@
 //! `allowedDomains` of a RemoteCluster: tightened, loosened, and wrong.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::NAME;
@@ -23,6 +23,20 @@ pub async fn walk(world: &mut World, progress: Progress) -> Result<()> {
     unresolved(to, NAME).await?;
     event(to, from, "DomainNotAllowed").await?;
     progress.say(format!("allowedDomains tightened: {NAME} is not resolved, an Event says why"));
+
+    for (spec, told) in [
+        (json!({"allowedDomains": ["xcc test"]}), "Invalid characters"),
+        (json!({"allowedEndpointCIDRs": ["10.0.0.1"]}), "is no network"),
+        (json!({"ingress": {"source": "Service"}}), "name the Service"),
+        (json!({"ingress": {"source": "Service", "service": "envoy"}}), "write NAMESPACE/NAME"),
+        (json!({"ingress": {"port": 70_000}}), "spec.ingress.port"),
+        (json!({"priority": -1}), "spec.priority"),
+    ] {
+        let refused = set_spec(to, from, spec.clone()).await.err();
+        let refused = refused.with_context(|| format!("the API server accepts {spec}"))?;
+        ensure!(format!("{refused:#}").contains(told), "{spec} is refused without {told:?}: {refused:#}");
+    }
+    progress.say("a RemoteCluster that is plainly wrong is refused by the API server, and told why");
 
     // It passes the API server's own check of characters.
     set_spec(to, from, json!({"allowedDomains": ["xcc.-test"]})).await?;
