@@ -7,6 +7,7 @@ pub mod allowed_domains;
 pub mod api_outage;
 pub mod cluster_dns;
 pub mod credentials;
+pub mod gateway_address;
 pub mod leader;
 pub mod nodes;
 pub mod observe;
@@ -39,7 +40,7 @@ pub struct Scenario {
 /// All of them, in the order in which they are walked. Those that kill the API server are last: the exporting cluster's
 /// own parts (Contour, CoreDNS, kube-proxy) come back from that with pauses of up to a minute, in which they know nothing
 /// of a pod that goes.
-pub const ALL: [Scenario; 13] = [
+pub const ALL: [Scenario; 14] = [
     Scenario {
         name: "permissions",
         walk: |world, progress| permissions::walk(world, progress).boxed_local(),
@@ -63,6 +64,10 @@ pub const ALL: [Scenario; 13] = [
     Scenario {
         name: "cluster-api",
         walk: |world, progress| credentials::cluster_api(world, progress).boxed_local(),
+    },
+    Scenario {
+        name: "gateway-address",
+        walk: |world, progress| gateway_address::walk(world, progress).boxed_local(),
     },
     Scenario {
         name: "cluster-dns",
