@@ -60,6 +60,20 @@ check_static() {
     fi
 }
 
+# The image has to start: that also shows that the binary needs nothing else.
+check_image() {
+    local engine=$1 container
+    case $engine in
+    docker | podman) "$engine" run --rm --network none "$image" version >&2 ;;
+    buildah)
+        container=$(buildah "${buildah_options[@]}" from --pull-never "$image")
+        # shellcheck disable=SC2064 # the container and the directory of now
+        trap "buildah ${buildah_options[*]} rm '$container' >/dev/null; rm -rf '$context'" EXIT
+        buildah "${buildah_options[@]}" run --isolation chroot "$container" -- /xcc version >&2
+        ;;
+    esac || fail "$image does not start"
+}
+
 main() {
     local engine binary context
     engine=$(choose_engine)
@@ -86,6 +100,7 @@ main() {
             buildah "${buildah_options[@]}" push --quiet "$image" "oci-archive:$IMAGE_ARCHIVE:$image" >&2
         ;;
     esac
+    check_image "$engine"
     printf '%s\n' "$image"
 }
 
