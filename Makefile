@@ -10,9 +10,13 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # Property tests take the same random cases at each run, so that a red gate is red again on the next machine.
 SEED := 1
 CASES := 10000
+QUESTIONS := 100000
+FUZZ_SECONDS := 20
 ENVOY_VERSIONS := 1.36.4 1.40.0
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := .cache/cargo-deny/$(CARGO_DENY_VERSION)/bin/cargo-deny
+CARGO_FUZZ_VERSION := 0.13.1
+CARGO_FUZZ := .cache/cargo-fuzz/$(CARGO_FUZZ_VERSION)/bin
 TOOLS := integration/tools
 BENCH := integration/bench
 # One profile and, with --workspace, one set of features for the demo and the tests: dependencies are compiled once.
@@ -56,6 +60,17 @@ latency: ## how long a change of a manifest takes to the first request by name, 
 test: tools ## all tests that need no root and no Kubernetes: unit, property, golden, real Envoys, real DNS clients
 	PROPTEST_RNG_SEED=$(SEED) cargo test --locked --workspace --no-fail-fast
 
+.PHONY: dns-check
+dns-check: ## DNS beside NSD and Knot on random questions (QUESTIONS), a million broken messages, a fuzz run (FUZZ_SECONDS)
+	@$(BENCH)/tools/install-dns-peers.sh
+	@cargo build --locked --workspace --bin dns-differential --bin dns-flood --bin dns-server
+	target/debug/dns-differential --questions $(QUESTIONS)
+	target/debug/dns-flood
+	@$(TOOLS)/install-cargo-tool.sh cargo-fuzz $(CARGO_FUZZ_VERSION)
+	@mkdir -p .cache/fuzz
+	cd dns && PATH=$$PATH:$(CURDIR)/$(CARGO_FUZZ) cargo fuzz run --sanitizer none respond \
+		$(CURDIR)/.cache/fuzz fuzz/corpus/respond -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 -verbosity=0
+
 .PHONY: explore
 explore: ## many random sequences of xDS events (CASES of each kind), with a new seed: after changes of the protocol's state
 	PROPTEST_CASES=$(CASES) cargo test --locked --package xcc-xds --lib convergence
@@ -95,7 +110,7 @@ build-images: ## the static image xcc:dev, with docker, podman or buildah, which
 lint: ## fmt, clippy with warnings as errors, cargo deny, generated files fresh
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
-	@$(TOOLS)/install-cargo-deny.sh $(CARGO_DENY_VERSION)
+	@$(TOOLS)/install-cargo-tool.sh cargo-deny $(CARGO_DENY_VERSION)
 	$(CARGO_DENY) --log-level error check bans licenses sources
 	@$(MAKE) --no-print-directory generate-check
 

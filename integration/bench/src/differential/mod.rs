@@ -16,7 +16,7 @@ use crate::differential::generate::Question;
 use crate::differential::reply::Reply;
 
 /// How long a reply may take; who does not answer at all is asked again.
-const REPLY_PATIENCE: Duration = Duration::from_millis(400);
+const REPLY_PATIENCE: Duration = Duration::from_secs(2);
 const ATTEMPTS: usize = 3;
 /// Differences that are told in full.
 const TOLD_MAX: usize = 20;

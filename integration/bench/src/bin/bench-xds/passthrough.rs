@@ -155,7 +155,7 @@ fn haproxy(folder: &Path, port: u16, origin: SocketAddr, names: usize) -> Result
     let map_file = folder.join("names.map");
     std::fs::write(&map_file, map)?;
     let mut text = format!(
-        "global\n  nbthread 1\n  maxconn 20000\ndefaults\n  mode tcp\n  timeout connect 2s\n  timeout client 60s\n  \
+        "global\n  nbthread 1\n  maxconn 4000\ndefaults\n  mode tcp\n  timeout connect 2s\n  timeout client 60s\n  \
          timeout server 60s\nfrontend gateway\n  bind 127.0.0.1:{port}\n  tcp-request inspect-delay 5s\n  \
          tcp-request content accept if {{ req.ssl_hello_type 1 }}\n  \
          use_backend %[req.ssl_sni,lower,map({})]\n",
