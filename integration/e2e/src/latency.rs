@@ -20,7 +20,7 @@ use crate::{client, example, installation, wait};
 const CHANGES: usize = 50;
 
 /// Asks until it is answered. Every try is a process, a look-up and a connection of its own.
-const ASK: &str = "until curl -skf -o /dev/null --max-time 2 \"$0\"; do :; done";
+const ASK: &str = "until curl -skf -o /dev/null --max-time 2 \"$@\" \"$0\"; do :; done";
 
 const LABEL: &str = "connectivity.tanzu.vmware.com/export";
 
@@ -60,6 +60,15 @@ pub async fn measure(world: &World, progress: Progress) -> Result<()> {
         "apply of a new HTTPProxy to the first answer, Contour's part included: {}",
         summary(applied)
     ));
+    let [node, _v6] = from.node_addresses("worker-1")?.map(|address| address.to_string());
+    let mut contours = Vec::new();
+    for change in 0..CHANGES {
+        contours.push(until_served(to, &proxies, &format!("direct-{change}"), &node).await?);
+    }
+    progress.say(format!(
+        "Contour's part by itself, apply of a new HTTPProxy to the first answer of a node, without xcc: {}",
+        summary(contours)
+    ));
     Ok(())
 }
 
@@ -79,9 +88,36 @@ async fn until_reached(to: &Cluster, proxies: &Api<DynamicObject>, name: &str) -
     Ok(answered.duration_since(start))
 }
 
+/// Applies an HTTPProxy that is not exported while the client asks a node for its name; the time to the answer.
+async fn until_served(
+    to: &Cluster,
+    proxies: &Api<DynamicObject>,
+    name: &str,
+    node: &str,
+) -> Result<Duration> {
+    let host = host(name);
+    let resolve = format!("{host}:443:{node}");
+    let apply = async {
+        let start = Instant::now();
+        apply(proxies, name, false).await?;
+        anyhow::Ok(start)
+    };
+    let asked = async {
+        ask_with(to, &host, &["--resolve", &resolve]).await?;
+        anyhow::Ok(Instant::now())
+    };
+    let (start, answered) = tokio::try_join!(apply, asked)?;
+    Ok(answered.duration_since(start))
+}
+
 async fn ask(to: &Cluster, host: &str) -> Result<()> {
+    ask_with(to, host, &[]).await
+}
+
+/// With more options of curl.
+async fn ask_with(to: &Cluster, host: &str, options: &[&str]) -> Result<()> {
     let url = format!("https://{host}/");
-    let argv = ["sh", "-c", ASK, &url];
+    let argv: Vec<&str> = ["sh", "-c", ASK, &url].iter().chain(options).copied().collect();
     let asked = to.exec_in_client(&argv);
     let answered =
         tokio::time::timeout(PATIENCE, asked).await.with_context(|| format!("{host} is not reached"))??;
@@ -128,9 +164,9 @@ async fn valid(proxies: &Api<DynamicObject>, name: &str) -> Result<()> {
 
 fn summary(mut times: Vec<Duration>) -> String {
     times.sort_unstable();
-    let [p50, p99] = [50, 99].map(|percent| percentile(&times, percent).as_millis());
-    let longest = times.last().copied().unwrap_or_default().as_millis();
-    format!("p50 {p50} ms, p99 {p99} ms, longest {longest} ms of {}", times.len())
+    let [p50, p90, p99] = [50, 90, 99].map(|percent| percentile(&times, percent).as_millis());
+    let longest: Vec<_> = times.iter().rev().take(5).map(|time| time.as_millis().to_string()).collect();
+    format!("p50 {p50} ms, p90 {p90} ms, p99 {p99} ms of {}; the longest {}", times.len(), longest.join(", "))
 }
 
 /// The least of the sorted times that so many percent of them do not exceed (nearest rank).
