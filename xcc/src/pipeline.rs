@@ -1,27 +1,32 @@
 //! The loop: updates of remotes and ACKs of gateways come in; snapshots and zones go out. One task owns all state.
 
+mod derive;
+mod describe;
+mod gateways;
+mod publish;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{info, warn};
 use xcc_dns::{Responder, Zones};
 use xcc_envoy::Omitted;
-use xcc_kube::importing::{ImportRecord, ImportStatus};
+use xcc_kube::importing::ImportStatus;
 use xcc_model::{
-    Diagnostic, Hostname, ImportPolicy, Inventory, Merge, Origin, Reason, RemoteName, RemoteView,
-    ServicePort, ServiceTable, Touched, Update,
+    Diagnostic, Hostname, ImportPolicy, Inventory, Merge, RemoteName, RemoteView, ServicePort, ServiceTable,
+    Touched, Update,
 };
-use xcc_xds::{Clients, TypeStatus, TypeUrl};
+use xcc_xds::Clients;
 
-use crate::gate::{Gate, GatewayAcks, NameState, ZoneChange};
+use crate::gate::Gate;
 use crate::metrics::PipelineMetrics;
-use crate::publisher::{Publisher, describe_omitted, diagnostics_of, without};
+use crate::publisher::Publisher;
 use crate::ready::BlockReady;
 use crate::state::StateDirectory;
 
@@ -277,36 +282,6 @@ impl Pipeline {
         }
     }
 
-    fn tell_status(&self) {
-        let Some(sender) = &self.connections.status else { return };
-        let mut endpoints = BTreeMap::new();
-        let records = self.table.imports.iter().map(|(hostname, import)| {
-            let remotes: BTreeSet<_> = import.routes.iter().flat_map(|route| route.remotes.iter()).collect();
-            let endpoints = endpoints.entry(remotes.clone()).or_insert_with(|| {
-                let backends = remotes.iter().filter_map(|remote| self.table.backends.get(*remote));
-                backends.flat_map(|backend| backend.endpoints.iter().copied()).collect::<Arc<[_]>>()
-            });
-            let record = ImportRecord {
-                routes: import.routes.clone(),
-                endpoints: Arc::clone(endpoints),
-                origins: import.origins.clone(),
-                programmed: self.gate.state(hostname) == Some(NameState::Answered),
-                conflict: import.conflict(),
-            };
-            (hostname.clone(), record)
-        });
-        let synced = self
-            .views
-            .iter()
-            .filter(|(name, _)| self.inventory.remotes().get(*name).is_some_and(|remote| remote.synced));
-        sender.send_replace(Arc::new(ImportStatus {
-            derived: true,
-            records: records.collect(),
-            remotes: synced.map(|(name, view)| (name.clone(), view.exports.len())).collect(),
-            diagnostics: self.diagnostics.clone(),
-        }));
-    }
-
     fn is_synced(&mut self, now: Instant) -> bool {
         if self.waiting_for_sync.is_none() {
             return true;
@@ -322,368 +297,5 @@ impl Pipeline {
         }
         self.waiting_for_sync = None;
         true
-    }
-
-    /// Derives anew what depends on what was touched, and nothing else.
-    fn derive(&mut self) -> Changed {
-        let touched = std::mem::take(&mut self.touched);
-        if touched.is_empty() {
-            return Changed::default();
-        }
-        let mut changed = Changed::default();
-        for (name, touched) in touched {
-            self.derive_view(name, touched, &mut changed);
-        }
-        if changed.names.is_empty() {
-            self.merge.refresh_backends(&self.views);
-            self.table.backends.clone_from(&self.merge.table().backends);
-        } else {
-            self.merge.refresh(&self.views, &changed.names);
-            self.keep_carriable(&mut changed);
-        }
-        if changed.diagnostics || !changed.names.is_empty() {
-            self.derive_diagnostics();
-            self.report();
-        }
-        self.unpublished.extend(changed.names.iter().cloned());
-        self.connections.metrics.set_remotes(self.inventory.remotes(), &self.views);
-        changed
-    }
-
-    /// Takes out of the table what no gateway can carry: such a name must not be answered.
-    fn keep_carriable(&mut self, changed: &mut Changed) {
-        let merged = self.merge.table();
-        let omitted = self.publisher.omitted(merged);
-        let differs = omitted.symmetric_difference(&self.omitted);
-        changed.names.extend(differs.map(|omitted| omitted.hostname.clone()));
-        self.table = without(merged, &omitted);
-        self.omitted = omitted;
-    }
-
-    fn derive_diagnostics(&mut self) {
-        let of_views = self.views.values().flat_map(RemoteView::diagnostics);
-        let mut diagnostics: Vec<_> = of_views.chain(self.merge.conflicts()).cloned().collect();
-        diagnostics.extend(describe_omitted(self.merge.table(), &self.omitted));
-        self.derived_diagnostics = diagnostics;
-    }
-
-    fn derive_view(&mut self, name: RemoteName, touched: Touched, changed: &mut Changed) {
-        let Some(remote) = self.inventory.remotes().get(&name) else {
-            let old = self.views.remove(&name).unwrap_or_default();
-            changed.diagnostics |= old.diagnostics().next().is_some();
-            changed.names.extend(old.exports.into_keys());
-            return;
-        };
-        let view = self.views.entry(name.clone()).or_default();
-        if touched.names {
-            let new = RemoteView::derive(&name, remote, &self.policy);
-            let old = std::mem::replace(view, new);
-            changed.names.extend(view.changed_names(&old).into_iter().cloned());
-            changed.diagnostics |= !old.diagnostics().eq(view.diagnostics());
-            if old.backend != view.backend {
-                changed.endpoints.insert(name);
-            }
-            return;
-        }
-        let (backend, diagnostics) = (view.backend.clone(), view.node_diagnostics.clone());
-        view.derive_nodes(&name, remote, &self.policy);
-        // The exports' own diagnostics depend on whether there is any address at all.
-        changed.diagnostics |= diagnostics != view.node_diagnostics
-            || backend.endpoints.is_empty() != view.backend.endpoints.is_empty();
-        if backend != view.backend {
-            changed.endpoints.insert(name);
-        }
-    }
-
-    /// Puts together what people should know, and logs what is new: once, not at every derivation.
-    fn report(&mut self) {
-        const LOGGED_AT_ONCE_MAX: usize = 20;
-        let mut diagnostics = self.derived_diagnostics.clone();
-        diagnostics.extend(self.describe_refusals());
-        diagnostics.sort();
-        let is_new = |diagnostic: &&Diagnostic| self.diagnostics.binary_search(diagnostic).is_err();
-        let new = diagnostics.iter().filter(is_new);
-        for diagnostic in new.clone().take(LOGGED_AT_ONCE_MAX) {
-            warn!(
-                remote = %diagnostic.remote, object = %diagnostic.object, reason = ?diagnostic.reason,
-                "{}", diagnostic.message
-            );
-        }
-        let unlogged = new.count().saturating_sub(LOGGED_AT_ONCE_MAX);
-        if unlogged > 0 {
-            warn!(unlogged, "more diagnostics: see /debug/table");
-        }
-        self.connections.metrics.set_diagnostics(&diagnostics);
-        self.diagnostics = diagnostics;
-    }
-
-    /// Publishes the names: DNS stops answering what is gone before the gateways hear of it.
-    fn publish_names(&mut self, now: Instant) {
-        let names = std::mem::take(&mut self.unpublished);
-        let change = self.gate.set_table(&self.table, &names, now);
-        self.change_zone(&change);
-        self.retell_origins(&names);
-        self.carried = self.gate.gateway_table(&self.table);
-        match self.publisher.publish(&self.carried) {
-            Ok(generation) => {
-                self.gate.published(generation, now);
-                debug!(
-                    generation,
-                    names = self.carried.imports.len(),
-                    withdrawn = change.removed.len(),
-                    "published"
-                );
-            }
-            // What gateways have stays; the names of this table wait.
-            Err(error) => {
-                self.connections.metrics.publication_failed();
-                error!("not published: {error:#}");
-            }
-        }
-        self.connections.metrics.publications.inc();
-        self.connections.metrics.set_names(self.gate.counts());
-        self.due = None;
-        self.last_publication = Some(now);
-    }
-
-    /// A gateway of another kind has come: before the first publication it waits like all others.
-    fn publish_wanted_forms(&mut self) {
-        if self.last_publication.is_some()
-            && let Err(error) = self.publisher.publish_wanted(&self.carried)
-        {
-            self.connections.metrics.publication_failed();
-            error!("not published in the form of a new gateway: {error:#}");
-        }
-    }
-
-    /// Publishes endpoints alone. They never wait for names: a lost node hurts now.
-    fn publish_endpoints(&mut self, remotes: &BTreeSet<RemoteName>) {
-        for remote in remotes {
-            if let (Some(carried), Some(backend)) =
-                (self.carried.backends.get_mut(remote), self.table.backends.get(remote))
-            {
-                carried.clone_from(backend);
-            }
-        }
-        if let Err(error) = self.publisher.publish_endpoints(&self.carried.backends, remotes) {
-            self.connections.metrics.publication_failed();
-            error!("endpoints are not published: {error:#}");
-        }
-        self.connections.metrics.publications.inc();
-    }
-
-    fn window(&self) -> Duration {
-        let names = u32::try_from(self.table.imports.len()).unwrap_or(u32::MAX);
-        WINDOW_PER_NAME.saturating_mul(names).clamp(WINDOW_MIN, WINDOW_MAX)
-    }
-
-    fn observe_gateways(&mut self, now: Instant) {
-        if !self.gate.is_waiting() && self.passed_over.is_empty() && self.refusals.is_empty() {
-            return;
-        }
-        let gateways = self.gateways(now);
-        let acks = gateways.values().cloned().collect::<Vec<_>>();
-        let change = self.gate.observe(&acks, now);
-        self.change_zone(&change);
-        if change != ZoneChange::default() {
-            self.status_changed(now);
-        }
-        if self.gate.is_open() && self.waiting_for_gateway.take().is_some() {
-            match gateways.is_empty() {
-                false => info!("a gateway carries the configuration: DNS answers from now on"),
-                true => info!(
-                    "no gateway has come here, so they are with other replicas: DNS answers from now on"
-                ),
-            }
-            self.connections.responder.publish(self.zones.clone());
-        }
-        self.report_passed_over(&gateways, now);
-        self.report_refusals(now);
-        self.connections.metrics.set_names(self.gate.counts());
-    }
-
-    /// The gateways (clients that ask for listeners) with what each has ACKed.
-    fn gateways(&self, now: Instant) -> BTreeMap<u64, GatewayAcks> {
-        let clients = self.connections.clients.list().into_iter();
-        let acks = clients.filter_map(|client| {
-            let listeners = client.types.get(&TypeUrl::Listener)?;
-            // A gateway that refused some listeners has all others as soon as it has answered what was sent.
-            let answered = listeners.acks + listeners.nacks == listeners.responses;
-            let version = match listeners.parked.is_empty() {
-                true => listeners.acked.as_ref(),
-                false => listeners.sent.as_ref().filter(|_| answered),
-            };
-            let acks = GatewayAcks {
-                acked: version.and_then(|version| self.publisher.generation_of(version)),
-                refused: self.ports_of(listeners).collect(),
-                connected: now.checked_sub(client.connected_for).unwrap_or(now),
-            };
-            Some((client.id, acks))
-        });
-        acks.collect()
-    }
-
-    /// The ports whose listeners a gateway refuses.
-    fn ports_of(&self, listeners: &TypeStatus) -> impl Iterator<Item = ServicePort> {
-        let routes = self.carried.imports.values().flat_map(|import| &import.routes);
-        let ports = match listeners.parked.is_empty() {
-            true => BTreeSet::new(),
-            false => routes.map(|route| route.port).collect::<BTreeSet<_>>(),
-        };
-        ports
-            .into_iter()
-            .filter(|port| listeners.parked.contains_key(&*xcc_envoy::names::listener_name(*port)))
-    }
-
-    fn report_passed_over(&mut self, gateways: &BTreeMap<u64, GatewayAcks>, now: Instant) {
-        let lagging = gateways.iter().filter(|(_, acks)| self.gate.is_passed_over(acks, now));
-        let lagging: BTreeSet<u64> = lagging.map(|(id, _)| *id).collect();
-        for id in lagging.difference(&self.passed_over) {
-            warn!(
-                client = id,
-                "gateway lags behind the others: names no longer wait for it; see /debug/clients"
-            );
-        }
-        for id in self.passed_over.difference(&lagging) {
-            info!(client = id, "gateway has caught up or is gone");
-        }
-        self.connections.metrics.gateways_passed_over.set(i64::try_from(lagging.len()).unwrap_or(i64::MAX));
-        self.passed_over = lagging;
-    }
-
-    /// Puts what a gateway refuses on the HTTPProxies that want it.
-    fn report_refusals(&mut self, now: Instant) {
-        let mut refusals = BTreeMap::new();
-        for client in self.connections.clients.list() {
-            if let Some(listeners) = client.types.get(&TypeUrl::Listener)
-                && let Some(nack) = &listeners.last_nack
-            {
-                refusals.extend(self.ports_of(listeners).map(|port| (port, nack.message.clone())));
-            }
-        }
-        if refusals != self.refusals {
-            self.refusals = refusals;
-            self.report();
-            self.status_changed(now);
-        }
-    }
-
-    fn describe_refusals(&self) -> impl Iterator<Item = Diagnostic> {
-        self.refusals.iter().flat_map(|(port, text)| {
-            let imports = self.table.imports.iter();
-            let concerned =
-                imports.filter(|(_, import)| import.routes.iter().any(|route| route.port == *port));
-            concerned.flat_map(move |(hostname, import)| {
-                let message = format!(
-                    "{hostname} is not carried on port {port}: a gateway refuses the listener: {text}"
-                );
-                diagnostics_of(import, Reason::NotCarried, message)
-            })
-        })
-    }
-
-    fn change_zone(&mut self, change: &ZoneChange) {
-        if *change == ZoneChange::default() {
-            return;
-        }
-        self.zones = self.zones.with_changes(&change.added, &change.removed);
-        self.tell_origins(&change.added);
-        if self.waiting_for_gateway.is_none() {
-            self.connections.responder.publish(self.zones.clone());
-        }
-        for hostname in &change.added {
-            info!(%hostname, "answered: every gateway carries it");
-        }
-        for hostname in &change.removed {
-            info!(%hostname, "withdrawn: no longer answered");
-        }
-    }
-
-    /// The names that are answered and may come from elsewhere now.
-    fn retell_origins(&mut self, names: &BTreeSet<Hostname>) {
-        let is_answered = |name: &&Hostname| self.gate.state(name) == Some(NameState::Answered);
-        let answered: Vec<Hostname> = names.iter().filter(is_answered).cloned().collect();
-        if answered.is_empty() {
-            return;
-        }
-        self.tell_origins(&answered);
-        if self.waiting_for_gateway.is_none() {
-            self.connections.responder.publish(self.zones.clone());
-        }
-    }
-
-    /// Says at `_xcc.<name>` where names come from, for people who wonder.
-    fn tell_origins(&mut self, names: &[Hostname]) {
-        let texts: Vec<(&Hostname, Vec<String>)> = names
-            .iter()
-            .filter_map(|name| {
-                let origins = &self.table.imports.get(name)?.origins;
-                let text = |origin: &Origin| format!("remote={} httpproxy={}", origin.remote, origin.export);
-                Some((name, origins.iter().map(text).collect()))
-            })
-            .collect();
-        let texts = texts.iter().map(|(name, texts)| (*name, texts.as_slice()));
-        self.zones = self.zones.with_origins(texts);
-    }
-
-    fn answer(&self, query: Query) {
-        // Who asked may have gone away meanwhile.
-        let _ = match query {
-            Query::Table(reply) => reply.send(self.describe_table()),
-            Query::Clients(reply) => reply.send(self.describe_clients()),
-        };
-    }
-
-    fn describe_table(&self) -> Value {
-        let now = Instant::now();
-        let imports = self.table.imports.iter().map(|(hostname, import)| {
-            let state = self.gate.state(hostname);
-            json!({"hostname": hostname, "state": describe_state(state, now), "routes": import.routes, "origins": import.origins})
-        });
-        let withdrawn = self.gate.withdrawn().map(|(hostname, import)| {
-            let state = self.gate.state(hostname);
-            json!({"hostname": hostname, "state": describe_state(state, now), "routes": import.routes, "origins": import.origins})
-        });
-        let remotes = self.inventory.remotes().iter().map(|(name, remote)| {
-            let status = json!({
-                "synced": remote.synced,
-                "settings": remote.settings,
-                "exports": remote.exports.len(),
-                "nodes": remote.nodes.len(),
-                "endpoints": self.views.get(name).map(|view| &view.backend.endpoints),
-            });
-            (name.to_string(), status)
-        });
-        json!({
-            "imports": imports.chain(withdrawn).collect::<Vec<_>>(),
-            "remotes": remotes.collect::<serde_json::Map<_, _>>(),
-            "diagnostics": self.diagnostics,
-        })
-    }
-
-    fn describe_clients(&self) -> Value {
-        let now = Instant::now();
-        let gateways = self.gateways(now);
-        let clients = self.connections.clients.list().into_iter().map(|client| {
-            let mut value = serde_json::to_value(&client).unwrap_or_default();
-            if let (Some(acks), Some(object)) = (gateways.get(&client.id), value.as_object_mut()) {
-                object.insert("generation_acked".to_owned(), json!(acks.acked));
-                object.insert("ports_refused".to_owned(), json!(acks.refused));
-                object.insert("passed_over".to_owned(), json!(self.gate.is_passed_over(acks, now)));
-            }
-            value
-        });
-        json!({"generation": self.publisher.generation(), "clients": clients.collect::<Vec<_>>()})
-    }
-}
-
-fn describe_state(state: Option<NameState>, now: Instant) -> Value {
-    match state {
-        Some(NameState::Answered) => json!("answered"),
-        Some(NameState::Withdrawn(until)) => {
-            json!({"withdrawn": {"forgottenInSeconds": until.saturating_duration_since(now).as_secs_f64()}})
-        }
-        // The table may be ahead of the gate within a publication window.
-        Some(NameState::Pending) | None => json!("pending"),
     }
 }

@@ -218,11 +218,7 @@ const OURS: &[Case] = &[
         question: "https nginx.xcc.test",
         want: &[Status("NOERROR"), Answers(0), SoaInAuthority],
     },
-    Case {
-        rule: "and so are reverse names",
-        question: "-x 127.0.0.1",
-        want: &[Status("REFUSED")],
-    },
+    Case { rule: "and so are reverse names", question: "-x 127.0.0.1", want: &[Status("REFUSED")] },
 ];
 
 /// Asks everything and tells all that is wrong.
