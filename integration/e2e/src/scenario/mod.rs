@@ -5,6 +5,7 @@
 
 pub mod allowed_domains;
 pub mod api_outage;
+pub mod certificates;
 pub mod cluster_dns;
 pub mod credentials;
 pub mod gateway_address;
@@ -40,7 +41,7 @@ pub struct Scenario {
 /// All of them, in the order in which they are walked. Those that kill the API server are last: the exporting cluster's
 /// own parts (Contour, CoreDNS, kube-proxy) come back from that with pauses of up to a minute, in which they know nothing
 /// of a pod that goes.
-pub const ALL: [Scenario; 14] = [
+pub const ALL: [Scenario; 15] = [
     Scenario {
         name: "permissions",
         walk: |world, progress| permissions::walk(world, progress).boxed_local(),
@@ -61,6 +62,10 @@ pub const ALL: [Scenario; 14] = [
     },
     Scenario { name: "leader", walk: |world, progress| leader::walk(world, progress).boxed_local() },
     Scenario { name: "restarts", walk: |world, progress| restarts::walk(world, progress).boxed_local() },
+    Scenario {
+        name: "certificates",
+        walk: |world, progress| certificates::walk(world, progress).boxed_local(),
+    },
     Scenario {
         name: "cluster-api",
         walk: |world, progress| credentials::cluster_api(world, progress).boxed_local(),

@@ -43,8 +43,11 @@ pub async fn walk(world: &mut World, progress: Progress) -> Result<()> {
     Ok(())
 }
 
-/// Restarts a Deployment and waits until all its pods are new and the old ones are gone.
-async fn restart(cluster: &Cluster, deployment: &str) -> Result<()> {
+/// Restarts a Deployment of xcc's and waits until all its pods are new and the old ones are gone.
+///
+/// # Errors
+/// When it does not end.
+pub async fn restart(cluster: &Cluster, deployment: &str) -> Result<()> {
     let label = format!("app.kubernetes.io/name={deployment}");
     let api: Api<Pod> = Api::namespaced(cluster.client().clone(), NAMESPACE);
     let names = async || {
