@@ -87,6 +87,17 @@ bench-parts:
 bench: bench-parts ## every figure that xcc claims, in turns with its peers (half an hour); writes docs/benchmarks.md and .json
 	@target/release/bench-xds; xds=$$?; target/release/bench-dns && exit $$xds
 
+.PHONY: bench-quick
+bench-quick: bench-parts ## the same programs with one round and few sizes, in minutes; writes nothing
+	@target/release/bench-xds --quick --dry-run
+	@target/release/bench-dns --rounds 1 --names 1000 --dry-run
+
+.PHONY: instructions
+instructions: ## instruction counts of the hot paths, held against the checked-in ones
+	@$(BENCH)/tools/install-valgrind.sh
+	@cargo build --locked --workspace --bin instructions
+	@target/debug/instructions
+
 .PHONY: e2e
 e2e: ## two real Kubernetes clusters in network namespaces: the journey and everything that can happen to it (root)
 	@cargo build --locked --workspace --bin xcc --bin xcc-e2e

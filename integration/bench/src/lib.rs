@@ -8,6 +8,7 @@
 pub mod cpu;
 pub mod differential;
 pub mod dns;
+pub mod hot_paths;
 pub mod machine;
 pub mod peer;
 pub mod random;

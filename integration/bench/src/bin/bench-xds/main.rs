@@ -23,13 +23,12 @@ use xcc_bench::xds::server::{Kind, raise_file_limit};
 
 #[derive(Parser)]
 struct Arguments {
-    /// What to measure; by default all.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "changes,latency,start,reconnect,memory,envoy,passthrough"
-    )]
-    only: Vec<Part>,
+    /// What to measure, by these words or by the figures' ids; by default all.
+    #[arg(ignore_case = true)]
+    parts: Vec<Part>,
+    /// One round, two sizes, one client and a hundred, one Envoy: a few minutes, to see that all works.
+    #[arg(long, conflicts_with_all = ["services", "clients", "rounds"])]
+    quick: bool,
     /// Services: each size with one client, the first up to 10,000 also with more.
     #[arg(long, value_delimiter = ',', default_value = "1,100,1000,10000,50000")]
     services: Vec<usize>,
@@ -58,16 +57,38 @@ struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
+    #[value(aliases = ["b1", "b2", "b3"])]
     Changes,
+    #[value(alias = "b4")]
     Latency,
+    #[value(alias = "b5")]
     Start,
+    #[value(alias = "b6")]
     Reconnect,
+    #[value(alias = "b7")]
     Memory,
+    #[value(alias = "b8")]
     Envoy,
+    #[value(alias = "b12")]
     Passthrough,
 }
 
 impl Arguments {
+    fn apply_quick(&mut self) {
+        if self.quick {
+            self.services = vec![100, 10_000];
+            self.clients = vec![1, 100];
+            self.rounds = 1;
+            self.envoys = self.envoys.split_off(self.envoys.len().saturating_sub(1));
+        }
+    }
+
+    /// The parts that were asked for, each once, in their order.
+    fn parts(&self) -> impl Iterator<Item = Part> {
+        let all = Part::value_variants().iter().copied();
+        all.filter(|part| self.parts.is_empty() || self.parts.contains(part))
+    }
+
     /// Ours and the peers, in the order of a round.
     fn servers(&self, round: usize) -> Vec<Kind> {
         let mut servers = vec![Kind::Xcc];
@@ -90,10 +111,11 @@ impl Arguments {
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    arguments.apply_quick();
     raise_file_limit()?;
     let mut rows = Vec::new();
-    for part in &arguments.only {
+    for part in arguments.parts() {
         let of_part = match part {
             Part::Changes => changes::rows(&arguments).await,
             Part::Latency => latency::rows(&arguments).await,
