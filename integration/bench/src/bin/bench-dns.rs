@@ -129,8 +129,9 @@ fn prices(arguments: &Arguments) -> Result<BTreeMap<Key, Summary>> {
             for round in 0..arguments.rounds {
                 for server in in_turn(&servers, round) {
                     let time = Duration::from_millis(arguments.milliseconds);
+                    let codes = server.kind.codes();
                     let price =
-                        closed_loop(server.address, server.peer.id(), &requests, SOCKETS, time, &[0, 3])
+                        closed_loop(server.address, server.peer.id(), &requests, SOCKETS, time, codes)
                             .with_context(|| format!("{} with {names} names", server.kind.name()))?;
                     measured.entry(server.kind).or_default().push(price.microseconds);
                 }

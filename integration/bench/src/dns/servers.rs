@@ -56,6 +56,14 @@ pub struct Plan {
 }
 
 impl Kind {
+    /// The reply codes of a right answer. CoreDNS' plugin hosts has no SOA to say NXDOMAIN with, and says SERVFAIL.
+    pub fn codes(self) -> &'static [u8] {
+        match self {
+            Self::CorednsHosts => &[0, 2, 3],
+            _ => &[0, 3],
+        }
+    }
+
     /// The server in results.
     pub fn name(self) -> &'static str {
         match self {
