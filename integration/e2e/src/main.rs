@@ -134,8 +134,10 @@ async fn in_world(walk: impl AsyncFnOnce(&mut World, Progress) -> Result<()>) ->
     parts::provide().await?;
     let xcc = layout::xcc()?;
     progress.say("all parts are there");
+    // Held until nothing is left: the sweep at the end must not reach another's run.
+    let lock = Lock::take()?;
     let walk = async {
-        let mut world = World::up(progress, Images::new(Some(xcc))).await?;
+        let mut world = World::up(&lock, progress, Images::new(Some(xcc))).await?;
         let walked = walk(&mut world, progress).await;
         if walked.is_err() {
             world.keep_evidence().await;
@@ -210,8 +212,10 @@ fn say(message: &str) {
 /// Holds both clusters until it is told to end.
 async fn hold() -> Result<()> {
     let progress = Progress::new();
+    // Held until nothing is left: the sweep at the end must not reach another's run.
+    let lock = Lock::take()?;
     let up = tokio::select! {
-        up = installed(progress) => up,
+        up = installed(&lock, progress) => up,
         () = told_to_end() => Err(anyhow::anyhow!("interrupted")),
     };
     let world = match up {
@@ -228,8 +232,8 @@ async fn hold() -> Result<()> {
     world.down().await
 }
 
-async fn installed(progress: Progress) -> Result<World> {
-    let world = World::up(progress, Images::new(None)).await?;
+async fn installed(lock: &Lock, progress: Progress) -> Result<World> {
+    let world = World::up(lock, progress, Images::new(None)).await?;
     let installed = journey::install(&world, progress).await;
     if installed.is_err() {
         world.keep_evidence().await;

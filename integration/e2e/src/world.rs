@@ -45,16 +45,15 @@ pub struct World {
     /// The cluster that imports.
     pub workloads: Cluster,
     lan: Arc<Lan>,
-    _lock: Lock,
 }
 
 impl World {
-    /// Brings both clusters up with their addons.
+    /// Brings both clusters up with their addons. What was left by a run that died is removed first, so that this must
+    /// be the only run.
     ///
     /// # Errors
-    /// When another run is up, or a part does not come up.
-    pub async fn up(progress: Progress, images: Images) -> Result<Self> {
-        let lock = Lock::take()?;
+    /// When a part does not come up.
+    pub async fn up(_only_run: &Lock, progress: Progress, images: Images) -> Result<Self> {
         let stale = sweep::sweep().await?;
         if stale > 0 {
             progress.say(format!("removed {stale} namespaces of a run that died"));
@@ -78,7 +77,7 @@ impl World {
             anyhow::Ok(cluster)
         };
         let (shared_services, workloads) = tokio::try_join!(start(0), start(1))?;
-        Ok(Self { shared_services, workloads, lan, _lock: lock })
+        Ok(Self { shared_services, workloads, lan })
     }
 
     /// The link that the nodes of both are on.
@@ -91,12 +90,10 @@ impl World {
     /// # Errors
     /// When something cannot be removed.
     pub async fn down(self) -> Result<()> {
-        let Self { shared_services, workloads, lan, _lock: lock } = self;
+        let Self { shared_services, workloads, lan } = self;
         tokio::join!(shared_services.stop(), workloads.stop());
         drop(lan);
-        sweep::sweep().await?;
-        drop(lock);
-        Ok(())
+        sweep::sweep().await.map(drop)
     }
 
     /// Writes what a person needs to understand a failure beside the logs: the objects of both clusters.
