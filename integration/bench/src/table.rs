@@ -124,7 +124,8 @@ impl Table {
 
     fn markdown(&self, machine: &str) -> Result<String> {
         let mut text = "# Benchmarks\n\nWritten by `make bench` from `benchmarks.json`. Each row compares two programs that \
-            ran in turns on one machine\nin one run; only the ratio means something elsewhere.\n\n"
+            ran in turns on one machine\nin one run; only the ratio means something elsewhere.\n\
+            [Notes](benchmarks-notes.md): what misses its mark, and why.\n\n"
             .to_owned();
         writeln!(text, "{machine}")?;
         text.push_str(
