@@ -12,7 +12,8 @@ pub fn describe() -> String {
         })
         .unwrap_or_else(|| "unknown processor".to_owned());
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let kernel = read("/proc/sys/kernel/osrelease");
+    let release = read("/proc/sys/kernel/osrelease");
+    let kernel: Vec<&str> = release.trim().split('.').take(2).collect();
     let versions = [
         ("rustc", &["--version"][..]),
         ("go", &["version"]),
@@ -25,7 +26,7 @@ pub fn describe() -> String {
         versions.iter().filter_map(|(program, arguments)| version(program, arguments)).collect();
     format!(
         "Machine: {processor}, {cores} cores, Linux {}. {}; go-control-plane 0.14, Envoy 1.36.4 and 1.40.0.\n",
-        kernel.trim(),
+        kernel.join("."),
         versions.join("; ")
     )
 }
