@@ -68,7 +68,7 @@ dns-check: ## DNS beside NSD and Knot on random questions (QUESTIONS), a million
 	target/debug/dns-flood
 	@$(TOOLS)/install-cargo-tool.sh cargo-fuzz $(CARGO_FUZZ_VERSION)
 	@mkdir -p .cache/fuzz
-	cd dns && PATH=$$PATH:$(CURDIR)/$(CARGO_FUZZ) cargo fuzz run --sanitizer none respond \
+	cd dns && PATH=$$PATH:$(CURDIR)/$(CARGO_FUZZ) cargo fuzz run --sanitizer none --target-dir $(CURDIR)/target/fuzz respond \
 		$(CURDIR)/.cache/fuzz fuzz/corpus/respond -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 -verbosity=0
 
 .PHONY: explore

@@ -127,9 +127,10 @@ fn walk(folder: &Path, visit: &mut impl FnMut(PathBuf)) {
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
     for path in entries {
-        if path.is_dir() {
+        // What cargo and cargo-fuzz make, when somebody runs them in a crate's own folder.
+        if path.is_dir() && !path.ends_with("target") {
             walk(&path, visit);
-        } else {
+        } else if path.is_file() {
             visit(path);
         }
     }
