@@ -75,15 +75,17 @@ impl Request {
         }
     }
 
-    /// The names that the request makes the server remember.
+    /// The names that the request makes the server remember, each once: a client that reconnects says of what it subscribes
+    /// to which versions it has.
     fn names(&self) -> impl Iterator<Item = &String> {
-        let (names, claimed) = match self {
+        let (names, versions) = match self {
             Self::Delta(request) => {
-                (&request.resource_names_subscribe, Some(request.initial_resource_versions.keys()))
+                (&request.resource_names_subscribe, Some(&request.initial_resource_versions))
             }
             Self::Sotw(request) => (&request.resource_names, None),
         };
-        names.iter().chain(claimed.into_iter().flatten())
+        let subscribed = names.iter().filter(move |name| versions.is_none_or(|it| !it.contains_key(*name)));
+        subscribed.chain(versions.into_iter().flat_map(|versions| versions.keys()))
     }
 }
 
@@ -235,8 +237,8 @@ impl AdsStream {
                     subscription.on_changed(&crate::snapshot::Changed::Unknown, generation);
                 }
             }
-            // The first one: what was requested is due already.
-            None => {}
+            // The first one: what was requested is due already, and goes out in order like all else.
+            None => self.subscriptions.values_mut().for_each(|held| held.on_first(generation)),
         }
         self.published = Some((generation, Arc::clone(&published.snapshot)));
     }

@@ -204,6 +204,13 @@ impl Subscription {
         !self.status.parked.is_empty() || self.parked_version.is_some()
     }
 
+    /// Takes note of the first snapshot, which requests have waited for.
+    pub(crate) fn on_first(&mut self, generation: u64) {
+        if self.is_pending() {
+            self.changed_generation = generation;
+        }
+    }
+
     /// Takes note of what a new snapshot changed.
     pub(crate) fn on_changed(&mut self, changed: &Changed, generation: u64) {
         match changed {

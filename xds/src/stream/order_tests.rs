@@ -23,6 +23,25 @@ fn envoy(variant: Variant) -> Driven {
 
 const BOTH: [Variant; 2] = [Variant::Delta, Variant::Sotw];
 
+/// As after a restart of the server, when clients are back before it knows anything.
+#[test]
+fn rule_28_what_waited_for_the_first_snapshot_goes_out_in_order() {
+    for variant in BOTH {
+        let mut client = Driven::new(variant);
+        client.subscribe(&CDS, &[]);
+        client.subscribe(&LDS, &[]);
+        client.expect_nothing();
+        client.publish(&[(CDS, "a", 1), (EDS, "a", 1), (LDS, "l", 1)]);
+        let cluster = client.expect();
+        assert_eq!(brief(&cluster), "Cluster a=1");
+        client.expect_nothing();
+        client.ack(&cluster);
+        client.expect_nothing();
+        client.subscribe(&EDS, &["a"]);
+        assert_eq!(client.drain(), ["ClusterLoadAssignment a=1", "Listener l=1"]);
+    }
+}
+
 #[test]
 fn rule_28_additions_go_out_cluster_endpoint_listener() {
     for variant in BOTH {

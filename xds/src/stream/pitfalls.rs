@@ -346,4 +346,5 @@ fn rule_35_sotw_a_client_that_reconnects_is_not_tried_with_halves() {
     client.expect_nothing();
     client.publish(&[(CDS, "a", 3), (CDS, "b", 2)]);
     assert_eq!(client.drain(), ["Cluster a=3 b=2"]);
+    assert!(client.is_acked(&CDS), "b was not to blame");
 }

@@ -47,6 +47,11 @@ impl Subscription {
                 whole = whole.into_iter().filter(|(name, _)| self.names.contains(name)).collect();
             }
             self.taken = Some(whole);
+            // It may hold what was refused in company before, as the client held nothing then to go back to.
+            let taken = &outstanding.resources;
+            self.status.parked.retain(|name, parked| {
+                !taken.iter().any(|r| r.name() == name && *r.version() == parked.version)
+            });
         }
         if let Some(generation) = outstanding.completes
             && !self.is_refused()
@@ -178,7 +183,7 @@ pub(super) fn state_id(version: &ResourceVersion, resources: &[Arc<Resource>]) -
 
 /// Whether the text holds the name as a word of its own.
 fn mentions(text: &str, name: &str) -> bool {
-    let in_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '/' | '.');
+    let in_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '/' | '.' | '+' | '~');
     text.match_indices(name).any(|(at, _)| {
         let before = text[..at].chars().next_back();
         let mut after = text[at + name.len()..].chars();
@@ -211,6 +216,9 @@ mod tests {
         assert!(mentions(text, "api"));
         for other in ["web", "443", "eb/443", "web/44", "x"] {
             assert!(!mentions(text, other), "{other}");
+        }
+        for joined in ["cluster(s) east+west/443: bad", "cluster(s) west/443~2: bad"] {
+            assert!(!mentions(joined, "west/443"), "{joined}");
         }
     }
 
