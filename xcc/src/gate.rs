@@ -36,6 +36,13 @@ pub(crate) struct GatewayAcks {
     pub(crate) connected: Instant,
 }
 
+impl GatewayAcks {
+    /// The same gateway as one that has ACKed nothing.
+    fn none_of(gateway: &Self) -> Self {
+        Self { acked: None, ..gateway.clone() }
+    }
+}
+
 /// The names that the gateways carry, each with its state.
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -232,18 +239,24 @@ impl Gate {
             self.reached.pop_front();
         }
         self.settled = gateways.iter().all(|gateway| gateway.acked == self.newest_published);
+        let ports = self.pending_ports();
+        let carried = gateways.iter().flat_map(|gateway| {
+            // What a gateway refuses is waited for as if it had ACKed nothing.
+            let refusing = (!gateway.refused.is_disjoint(&ports)).then(|| GatewayAcks::none_of(gateway));
+            [Some(gateway.clone()), refusing].into_iter().flatten()
+        });
         self.pass_over_at =
-            gateways.iter().filter_map(|gateway| self.passed_over_at(gateway)).filter(|at| *at > now).min();
+            carried.filter_map(|gateway| self.passed_over_at(&gateway)).filter(|at| *at > now).min();
         self.open |= self.safe(gateways, None, now).is_some();
         self.let_through(gateways, now)
     }
 
     fn let_through(&mut self, gateways: &[GatewayAcks], now: Instant) -> ZoneChange {
-        let pending = self.pending.iter().filter_map(|hostname| self.names.get(hostname));
-        let ports: BTreeSet<_> =
-            pending.flat_map(|name| name.import.routes.iter().map(|route| route.port)).collect();
-        let safe: BTreeMap<_, _> =
-            ports.into_iter().map(|port| (port, self.safe(gateways, Some(port), now))).collect();
+        let safe: BTreeMap<_, _> = self
+            .pending_ports()
+            .into_iter()
+            .map(|port| (port, self.safe(gateways, Some(port), now)))
+            .collect();
         let mut added = Vec::new();
         self.pending.retain(|hostname| match self.names.get_mut(hostname) {
             Some(name) if name.since.is_some() && name.routes_reach(&safe) => {
@@ -256,6 +269,12 @@ impl Gate {
         ZoneChange { added, removed: vec![] }
     }
 
+    /// The ports of the names that wait.
+    fn pending_ports(&self) -> BTreeSet<ServicePort> {
+        let pending = self.pending.iter().filter_map(|hostname| self.names.get(hostname));
+        pending.flat_map(|name| name.import.routes.iter().map(|route| route.port)).collect()
+    }
+
     /// The generation up to which names on a port are carried by every gateway that counts. A gateway that refused the
     /// port's listener carries nothing new on it, and everything else all the same.
     fn safe(&self, gateways: &[GatewayAcks], port: Option<ServicePort>, now: Instant) -> Option<Generation> {
@@ -263,7 +282,7 @@ impl Gate {
             return self.presumed(now);
         }
         let carried = gateways.iter().map(|gateway| match port {
-            Some(port) if gateway.refused.contains(&port) => GatewayAcks { acked: None, ..gateway.clone() },
+            Some(port) if gateway.refused.contains(&port) => GatewayAcks::none_of(gateway),
             _ => gateway.clone(),
         });
         let waited_for = carried.filter(|gateway| !self.is_passed_over(gateway, now));
@@ -326,6 +345,13 @@ impl Gate {
     pub(crate) fn counts(&self) -> Counts {
         let (pending, withdrawn) = (self.pending.len(), self.withdrawn.len());
         Counts { pending, answered: self.names.len() - pending - withdrawn, withdrawn }
+    }
+
+    /// Where a remote is reached now, for its names that are withdrawn later.
+    pub(crate) fn note_backend(&mut self, remote: &RemoteName, backend: &Backend) {
+        if let Some(kept) = self.backends.get_mut(remote) {
+            kept.clone_from(backend);
+        }
     }
 
     fn keep_backends(&mut self, table: &ServiceTable) {

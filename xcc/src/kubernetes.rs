@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -12,31 +13,48 @@ use xcc_kube::dns_config::{self, DnsConfigOptions};
 use xcc_kube::importing::{ImportStatus, ImportingCluster};
 use xcc_kube::session::HealthBoard;
 use xcc_kube::xds_certificates::{self, XdsCertificates};
-use xcc_model::{RemoteName, Update};
+use xcc_model::{Remote, RemoteName, Update};
 
 use crate::cli::ServeArgs;
+
+/// When the RemoteClusters are asked for again after that failed.
+const LIST_RETRY: Duration = Duration::from_secs(1);
 
 /// The importing cluster that xcc runs for.
 pub(crate) struct Kubernetes {
     cluster: ImportingCluster,
-    remotes: BTreeSet<RemoteName>,
+    /// What an earlier process knew of the remotes.
+    known: BTreeMap<RemoteName, Remote>,
 }
 
 impl Kubernetes {
     /// Connects by `KUBECONFIG` or as a pod of the cluster.
-    pub(crate) async fn connect() -> anyhow::Result<Self> {
-        let cluster = ImportingCluster::connect(None).await?;
-        // An API server that is away must not keep what is known on disk from being served.
-        let remotes = cluster.initial_remotes().await.unwrap_or_else(|error| {
-            warn!("the RemoteClusters are not known yet: {error}");
-            BTreeSet::new()
-        });
-        Ok(Self { cluster, remotes })
+    pub(crate) async fn connect(known: BTreeMap<RemoteName, Remote>) -> anyhow::Result<Self> {
+        Ok(Self { cluster: ImportingCluster::connect(None).await?, known })
     }
 
-    /// The remotes that there were at the start.
-    pub(crate) fn remotes(&self) -> &BTreeSet<RemoteName> {
-        &self.remotes
+    /// The remotes that there are at the start, once the API server has told: it may be away, and what is known on disk is
+    /// served all the same.
+    pub(crate) fn list_remotes(
+        &self,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) -> watch::Receiver<Option<BTreeSet<RemoteName>>> {
+        let (sender, listed) = watch::channel(None);
+        let (cluster, shutdown) = (self.cluster.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            let listing = async {
+                loop {
+                    match cluster.initial_remotes().await {
+                        Ok(remotes) => break sender.send_replace(Some(remotes)),
+                        Err(error) => warn!("the RemoteClusters are not known yet: {error}"),
+                    }
+                    tokio::time::sleep(LIST_RETRY).await;
+                }
+            };
+            shutdown.run_until_cancelled(listing).await;
+        });
+        listed
     }
 
     /// Follows the addresses of the gateway's Service.
@@ -81,9 +99,9 @@ impl Kubernetes {
         }
         tasks.spawn(writer.run(identity(), status, shutdown.clone()));
         let shutdown = shutdown.clone();
-        tasks.spawn(async move {
-            self.cluster.run_remote_clusters(updates, health, BTreeMap::new(), shutdown).await
-        });
+        tasks.spawn(
+            async move { self.cluster.run_remote_clusters(updates, health, self.known, shutdown).await },
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod derive;
 mod describe;
+mod first_sync;
 mod gateways;
 mod publish;
 
@@ -24,6 +25,7 @@ use xcc_model::{
 };
 use xcc_xds::Clients;
 
+use self::first_sync::FirstSync;
 use crate::gate::Gate;
 use crate::metrics::PipelineMetrics;
 use crate::publisher::Publisher;
@@ -34,8 +36,6 @@ use crate::state::StateDirectory;
 pub(crate) const UPDATES_MAX: usize = 1_024;
 /// How many updates are taken before the next publication: a flood must not hold it up.
 const UPDATES_PER_TURN_MAX: usize = 4 * UPDATES_MAX;
-/// How long the first publication waits for remotes that have not told everything yet.
-const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 /// Least time between two publications; the first after quiet goes out at once.
 const WINDOW_MIN: Duration = Duration::from_millis(20);
 /// How the window grows: a gateway takes longer to apply a longer list of names.
@@ -43,6 +43,8 @@ const WINDOW_PER_NAME: Duration = Duration::from_micros(5);
 const WINDOW_MAX: Duration = Duration::from_secs(1);
 /// How long changes are gathered before the state is written to disk.
 const SAVE_DELAY: Duration = Duration::from_secs(1);
+/// When writing the state is tried again after it failed.
+const SAVE_RETRY: Duration = Duration::from_secs(10);
 /// How long changes are gathered before the status is told: writing it back takes longer anyway.
 const STATUS_DELAY: Duration = Duration::from_millis(100);
 
@@ -60,6 +62,8 @@ pub(crate) struct Connections {
     pub(crate) queries: mpsc::Receiver<Query>,
     /// Where the gateway is reached; none while that is not known.
     pub(crate) gateway_addresses: watch::Receiver<Option<Vec<IpAddr>>>,
+    /// Which remotes there are besides those of flags; none while that is not known.
+    pub(crate) listed: watch::Receiver<Option<BTreeSet<RemoteName>>>,
     pub(crate) clients: Clients,
     pub(crate) responder: Responder,
     pub(crate) metrics: PipelineMetrics,
@@ -84,7 +88,7 @@ pub(crate) struct Pipeline {
     views: BTreeMap<RemoteName, RemoteView>,
     merge: Merge,
     touched: BTreeMap<RemoteName, Touched>,
-    /// What is merged, without what no gateway can carry.
+    /// What is merged, without what not every gateway can carry.
     table: ServiceTable,
     omitted: BTreeSet<Omitted>,
     /// The names in which the table may differ from what the gate knows.
@@ -100,9 +104,8 @@ pub(crate) struct Pipeline {
     gate: Gate,
     publisher: Publisher,
     zones: Zones,
-    /// Remotes that have not told everything yet; nothing is published before they have, or their time is over.
-    unsynced: BTreeSet<RemoteName>,
-    sync_deadline: Instant,
+    /// What the first publication waits for.
+    first_sync: FirstSync,
     waiting_for_sync: Option<BlockReady>,
     waiting_for_gateway: Option<BlockReady>,
     /// When the next publication may go out, if one is due.
@@ -125,8 +128,8 @@ struct Changed {
 }
 
 impl Pipeline {
-    /// Makes the pipeline of these remotes. Nothing is published before all of them have told everything once, or
-    /// [`SYNC_TIMEOUT`] is over.
+    /// Makes the pipeline of these remotes and those that are [listed](Connections::listed). Nothing is published before
+    /// all of them have told everything once, or their time is over.
     pub(crate) fn new(
         connections: Connections,
         remotes: BTreeSet<RemoteName>,
@@ -136,6 +139,7 @@ impl Pipeline {
         zones: Zones,
         ready: ReadyGuards,
     ) -> Self {
+        let first_sync = FirstSync::new(remotes, connections.listed.borrow().is_some(), Instant::now());
         Self {
             connections,
             policy,
@@ -153,8 +157,7 @@ impl Pipeline {
             gate,
             publisher,
             zones,
-            unsynced: remotes,
-            sync_deadline: Instant::now() + SYNC_TIMEOUT,
+            first_sync,
             waiting_for_sync: Some(ready.synced),
             waiting_for_gateway: Some(ready.gateway),
             due: None,
@@ -165,12 +168,13 @@ impl Pipeline {
         }
     }
 
-    /// Runs until shutdown.
-    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+    /// Runs until shutdown, from what was known when the process before this one ended; the remotes' own word replaces
+    /// it.
+    pub(crate) async fn run(mut self, recalled: Vec<Update>, shutdown: CancellationToken) {
         let mut clients_changed = self.connections.clients.changed();
         let mut forms_changed = self.publisher.wanted_changed();
         self.take_gateway_addresses();
-        self.recall();
+        self.recall(recalled);
         loop {
             let wake_at = self.wake_at(Instant::now());
             tokio::select! {
@@ -179,36 +183,41 @@ impl Pipeline {
                 Some(query) = self.connections.queries.recv() => self.answer(query),
                 Ok(()) = clients_changed.changed() => {}
                 Ok(()) = forms_changed.changed() => self.publish_wanted_forms(),
+                Ok(()) = self.connections.listed.changed() => self.take_list(),
                 Ok(()) = self.connections.gateway_addresses.changed() => self.take_gateway_addresses(),
                 () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
             }
             self.turn(Instant::now());
         }
         if self.save_at.is_some() {
-            self.save();
+            self.save(Instant::now());
         }
     }
 
-    /// Starts from what was known when the process before this one ended; the remotes' own word replaces it.
-    fn recall(&mut self) {
-        let Some(state) = &self.connections.state else { return };
-        let known = |update: &Update| self.unsynced.contains(&update.remote);
-        let updates: Vec<_> = state.load().into_iter().filter(known).collect();
-        for update in updates {
-            self.touched.insert(update.remote.clone(), Touched::ALL);
-            self.inventory.apply(update);
+    fn recall(&mut self, recalled: Vec<Update>) {
+        for update in recalled {
+            if self.first_sync.recalls(&update.remote) {
+                self.first_sync.recall(update.remote.clone());
+                self.touched.insert(update.remote.clone(), Touched::ALL);
+                self.inventory.apply(update);
+            }
         }
-        // The others are waited for as ever: publishing without them would take their names from the gateways.
-        self.unsynced.retain(|name| !self.touched.contains_key(name));
         self.turn(Instant::now());
     }
 
-    fn save(&mut self) {
+    fn take_list(&mut self) {
+        if let Some(listed) = &*self.connections.listed.borrow_and_update() {
+            self.first_sync.list(listed, Instant::now());
+        }
+    }
+
+    fn save(&mut self, now: Instant) {
         self.save_at = None;
         if let Some(state) = &self.connections.state
             && let Err(error) = tokio::task::block_in_place(|| state.save(&self.inventory.recall()))
         {
-            warn!("the state is not kept: {error:#}");
+            warn!("the state is not kept, and is tried again: {error:#}");
+            self.save_at = Some(now + SAVE_RETRY);
         }
     }
 
@@ -225,7 +234,7 @@ impl Pipeline {
     }
 
     fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let sync = (!self.unsynced.is_empty()).then_some(self.sync_deadline);
+        let sync = self.first_sync.deadline();
         [self.due, self.save_at, self.tell_at, self.gate.deadline(now), sync].into_iter().flatten().min()
     }
 
@@ -248,12 +257,16 @@ impl Pipeline {
         if self.connections.state.is_some() && !self.touched.is_empty() {
             self.save_at.get_or_insert(now + SAVE_DELAY);
         }
+        if self.is_synced(now) {
+            self.publish_changes(now);
+        }
+        // A slow disk holds up nothing that is due now.
         if self.save_at.is_some_and(|at| at <= now) {
-            self.save();
+            self.save(now);
         }
-        if !self.is_synced(now) {
-            return;
-        }
+    }
+
+    fn publish_changes(&mut self, now: Instant) {
         let touched = !self.touched.is_empty();
         let changed = self.derive();
         if touched {
@@ -287,15 +300,10 @@ impl Pipeline {
             return true;
         }
         let remotes = self.inventory.remotes();
-        self.unsynced.retain(|name| !remotes.get(name).is_some_and(|remote| remote.synced));
-        if !self.unsynced.is_empty() && now < self.sync_deadline {
-            return false;
+        let over = self.first_sync.is_over(|name| remotes.get(name).is_some_and(|it| it.synced), now);
+        if over {
+            self.waiting_for_sync = None;
         }
-        if !self.unsynced.is_empty() {
-            warn!(remotes = ?self.unsynced, "remotes have not told everything in time: serving the others");
-            self.unsynced.clear();
-        }
-        self.waiting_for_sync = None;
-        true
+        over
     }
 }

@@ -73,8 +73,10 @@ impl Publisher {
     pub(crate) fn publish(&mut self, carried: &ServiceTable) -> anyhow::Result<Generation> {
         let generation = self.generation + 1;
         let upstreams = xcc_envoy::upstreams(carried);
-        for form in FORMS.into_iter().filter(|form| self.stores.wanted.borrow().contains(form)) {
-            let snapshot = self.snapshot(carried, &upstreams, form)?;
+        let wanted = self.stores.wanted.borrow().clone();
+        // All are made before the first is served, so that one that fails leaves the others as they were.
+        let snapshots = wanted.into_iter().map(|form| Ok((form, self.snapshot(carried, &upstreams, form)?)));
+        for (form, snapshot) in snapshots.collect::<anyhow::Result<Vec<_>>>()? {
             self.listeners.insert(snapshot.version(&TypeUrl::Listener), generation);
             self.stores.of(form).publish(snapshot);
         }
@@ -143,9 +145,10 @@ impl Publisher {
         Ok(())
     }
 
-    /// The routes of a table that not every gateway can carry.
+    /// The routes of a table that not every gateway can carry, of the forms that there are gateways of.
     pub(crate) fn omitted(&self, table: &ServiceTable) -> BTreeSet<Omitted> {
-        FORMS.into_iter().flat_map(|form| xcc_envoy::omitted(table, &self.config, form)).collect()
+        let wanted = self.stores.wanted.borrow();
+        wanted.iter().copied().flat_map(|form| xcc_envoy::omitted(table, &self.config, form)).collect()
     }
 
     /// The newest generation.

@@ -32,7 +32,7 @@ use crate::publisher::{Publisher, Stores};
 use crate::ready::Ready;
 use crate::resolver::GatewayResolver;
 use crate::sources;
-use crate::state::StateDirectory;
+use crate::state::{self, StateDirectory};
 use crate::telemetry;
 use crate::xds_listener::{TlsSource, XdsListener};
 
@@ -52,10 +52,12 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let tasks = TaskTracker::new();
     let health = HealthBoard::default();
     // Everything that can be wrong with the configuration is found before anything is served.
-    let sources = sources::open(&args.remotes, &health)?;
     let state = args.state_dir.as_deref().map(StateDirectory::open).transpose()?;
+    let recalled = state.as_ref().map(StateDirectory::load).unwrap_or_default();
+    let mut known = state::remotes(&recalled);
+    let sources = sources::open(&args.remotes, &health, &mut known)?;
     let kubernetes = match args.kubernetes {
-        true => Some(Kubernetes::connect().await?),
+        true => Some(Kubernetes::connect(known).await?),
         false => None,
     };
     let tls = tls_source(args, kubernetes.as_ref(), &tasks, &shutdown);
@@ -84,6 +86,10 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         updates,
         queries,
         gateway_addresses: gateway_addresses(args, kubernetes.as_ref())?,
+        listed: match &kubernetes {
+            Some(kubernetes) => kubernetes.list_remotes(&tasks, &shutdown),
+            None => watch::channel(Some(BTreeSet::new())).1,
+        },
         clients: xds.clients(),
         responder: responder.clone(),
         metrics: PipelineMetrics::register(&mut registry),
@@ -98,8 +104,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         ),
     };
     warn!("no gateway has connected yet: DNS answers SERVFAIL until one carries the configuration");
-    let mut remotes: BTreeSet<_> = sources.iter().map(|source| source.remote().clone()).collect();
-    remotes.extend(kubernetes.iter().flat_map(|kubernetes| kubernetes.remotes().iter().cloned()));
+    let remotes = sources.iter().map(|source| source.remote().clone()).collect();
     let pipeline = Pipeline::new(
         connections,
         remotes,
@@ -120,7 +125,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let failed = CancellationToken::new();
     let pipeline_shutdown = shutdown.clone();
     let pipeline = async move {
-        pipeline.run(pipeline_shutdown).await;
+        pipeline.run(recalled, pipeline_shutdown).await;
         Ok(())
     };
     tasks.spawn(vital(pipeline, failed.clone()));
@@ -129,7 +134,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     tasks.spawn(vital(async move { Ok(xds.serve(incoming, xds_shutdown).await?) }, failed.clone()));
     // DNS goes last: who asks while the rest is stopping still gets the answer.
     let dns_shutdown = CancellationToken::new();
-    let dns = tokio::spawn(dns.run(dns_shutdown.clone()));
+    let dns_stop = dns_shutdown.clone();
+    let dns = tokio::spawn(vital(async move { Ok(dns.run(dns_stop).await?) }, failed.clone()));
 
     tokio::select! {
         () = shutdown.cancelled() => info!("stopping"),

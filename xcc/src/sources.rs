@@ -1,13 +1,13 @@
 //! Where remotes are read from, by the flags.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, ensure};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use xcc_kube::DirectorySource;
 use xcc_kube::session::{HealthBoard, KubeconfigSource};
-use xcc_model::{RemoteName, Update};
+use xcc_model::{Remote, RemoteName, Update};
 
 use crate::cli::{RemoteArg, RemoteSource};
 
@@ -17,20 +17,26 @@ pub(crate) enum Source {
     Kubeconfig(Box<KubeconfigSource>),
 }
 
-/// Checks everything that can be wrong with what the flags name.
-pub(crate) fn open(remotes: &[RemoteArg], health: &HealthBoard) -> anyhow::Result<Vec<Source>> {
+/// Checks everything that can be wrong with what the flags name. What an earlier process knew of a remote is taken out of
+/// `known` by its source.
+pub(crate) fn open(
+    remotes: &[RemoteArg],
+    health: &HealthBoard,
+    known: &mut BTreeMap<RemoteName, Remote>,
+) -> anyhow::Result<Vec<Source>> {
     let mut names = BTreeSet::new();
     for remote in remotes {
         ensure!(names.insert(&remote.name), "--remote {}: the name is given twice", remote.name);
     }
     let open = |remote: &RemoteArg| {
-        Source::open(remote, health).with_context(|| format!("--remote {}", remote.name))
+        let known = known.remove(&remote.name).unwrap_or_default();
+        Source::open(remote, health, known).with_context(|| format!("--remote {}", remote.name))
     };
     remotes.iter().map(open).collect()
 }
 
 impl Source {
-    fn open(remote: &RemoteArg, health: &HealthBoard) -> anyhow::Result<Self> {
+    fn open(remote: &RemoteArg, health: &HealthBoard, known: Remote) -> anyhow::Result<Self> {
         let name = remote.name.clone();
         Ok(match &remote.source {
             RemoteSource::Directory(path) => {
@@ -38,7 +44,7 @@ impl Source {
             }
             RemoteSource::Kubeconfig { path, context } => {
                 let source = KubeconfigSource::open(name, path.clone(), context.clone())?;
-                Self::Kubeconfig(Box::new(source.with_health(health.clone())))
+                Self::Kubeconfig(Box::new(source.with_health(health.clone()).with_known(known)))
             }
         })
     }

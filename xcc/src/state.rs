@@ -3,6 +3,7 @@
 //! A file holds what the remotes said (no secrets), with a checksum. It is replaced by an atomic rename; the one before
 //! is kept, for the case that the newest turns out to be damaged.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
-use xcc_model::Update;
+use xcc_model::{Inventory, Remote, RemoteName, Update};
 use xxhash_rust::xxh3::xxh3_64;
 
 const NEWEST: &str = "inventory.json";
@@ -77,6 +78,15 @@ impl StateDirectory {
     }
 }
 
+/// What was kept, by remote.
+pub(crate) fn remotes(updates: &[Update]) -> BTreeMap<RemoteName, Remote> {
+    let mut inventory = Inventory::default();
+    for update in updates {
+        inventory.apply(update.clone());
+    }
+    inventory.remotes().clone()
+}
+
 fn write(path: &Path, header: &Header, body: &[u8]) -> anyhow::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     serde_json::to_writer(&mut file, header)?;
@@ -104,7 +114,7 @@ fn checksum(body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use xcc_model::{Change, RemoteName};
+    use xcc_model::Change;
 
     use super::*;
 

@@ -153,7 +153,23 @@ fn a_refused_listener_holds_up_the_names_of_its_port_only() {
     let much_later = now + 10 * LAG_MAX;
     assert_eq!(gate.observe(std::slice::from_ref(&refusing), much_later).added, [], "nobody carries it");
     let gateways = [refusing, acks(Some(1), now)];
-    assert_eq!(gate.observe(&gateways, much_later).added, [name("b.xcc.test")], "passed over");
+    assert_eq!(gate.observe(&gateways, now).added, []);
+    assert_eq!(gate.deadline(now), Some(now + LAG_MAX), "time alone passes it over");
+    assert_eq!(gate.observe(&gateways, now + LAG_MAX).added, [name("b.xcc.test")], "passed over");
+}
+
+#[test]
+fn a_withdrawn_name_leads_to_where_its_remote_was_reached_last() {
+    let now = Instant::now();
+    let mut gate = Gate::new(DELAY);
+    publish(&mut gate, &table(&["a.xcc.test"]), 1, now);
+    observe(&mut gate, &[Some(1)], now);
+    let east = RemoteName::parse("east").unwrap();
+    let moved = Backend { endpoints: ["10.0.0.9:443".parse().unwrap()].into(), ..Backend::default() };
+    gate.note_backend(&east, &moved);
+    let nothing = ServiceTable::default();
+    assert_eq!(set_table(&mut gate, &nothing, now).removed, [name("a.xcc.test")]);
+    assert_eq!(gate.gateway_table(&nothing).backends[&east], moved);
 }
 
 #[test]

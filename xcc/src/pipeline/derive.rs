@@ -1,5 +1,6 @@
 //! From what remotes said to the table and the diagnostics: what a change touches is derived anew, and nothing else.
 
+use tokio::time::Instant;
 use tracing::warn;
 use xcc_model::{Diagnostic, RemoteName, RemoteView, Touched};
 
@@ -33,7 +34,7 @@ impl Pipeline {
         changed
     }
 
-    /// Takes out of the table what no gateway can carry: such a name must not be answered.
+    /// Takes out of the table what not every gateway can carry: such a name must not be answered.
     fn keep_carriable(&mut self, changed: &mut Changed) {
         let merged = self.merge.table();
         let omitted = self.publisher.omitted(merged);
@@ -41,6 +42,18 @@ impl Pipeline {
         changed.names.extend(differs.map(|omitted| omitted.hostname.clone()));
         self.table = without(merged, &omitted);
         self.omitted = omitted;
+    }
+
+    /// The same when the forms of gateways have changed and the table has not.
+    pub(super) fn keep_carriable_by_all(&mut self, now: Instant) {
+        let mut changed = Changed::default();
+        self.keep_carriable(&mut changed);
+        if !changed.names.is_empty() {
+            self.unpublished.extend(changed.names);
+            self.due.get_or_insert(now);
+            self.derive_diagnostics();
+            self.report();
+        }
     }
 
     fn derive_diagnostics(&mut self) {

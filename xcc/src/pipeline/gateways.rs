@@ -90,11 +90,11 @@ impl Pipeline {
     fn report_refusals(&mut self, now: Instant) {
         let mut refusals = BTreeMap::new();
         for client in self.connections.clients.list() {
-            if let Some(listeners) = client.types.get(&TypeUrl::Listener)
-                && let Some(nack) = &listeners.last_nack
-            {
-                refusals.extend(self.ports_of(listeners).map(|port| (port, nack.message.clone())));
-            }
+            let Some(listeners) = client.types.get(&TypeUrl::Listener) else { continue };
+            refusals.extend(self.ports_of(listeners).filter_map(|port| {
+                let parked = listeners.parked.get(&*xcc_envoy::names::listener_name(port))?;
+                Some((port, parked.message.to_string()))
+            }));
         }
         if refusals != self.refusals {
             self.refusals = refusals;

@@ -42,6 +42,8 @@ impl Pipeline {
 
     /// A gateway of another kind has come: before the first publication it waits like all others.
     pub(super) fn publish_wanted_forms(&mut self) {
+        // What this one cannot carry must not be answered any more.
+        self.keep_carriable_by_all(Instant::now());
         if self.last_publication.is_some()
             && let Err(error) = self.publisher.publish_wanted(&self.carried)
         {
@@ -57,6 +59,7 @@ impl Pipeline {
                 (self.carried.backends.get_mut(remote), self.table.backends.get(remote))
             {
                 carried.clone_from(backend);
+                self.gate.note_backend(remote, backend);
             }
         }
         if let Err(error) = self.publisher.publish_endpoints(&self.carried.backends, remotes) {
