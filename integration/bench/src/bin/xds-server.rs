@@ -1,12 +1,16 @@
 //! xcc-xds as a server of the benchmark's resources, which changes them as lines on its standard input say.
+//!
+//! One thread, which reads the lines too, as `xcc serve` has its streams and its watches on the threads of one runtime.
 
-use std::io::BufRead;
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
+use tokio::net::unix::pipe;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use xcc_bench::xds::server;
@@ -20,7 +24,7 @@ struct Arguments {
     port_offset: u16,
 }
 
-#[tokio::main(worker_threads = 2)]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     server::raise_file_limit()?;
@@ -29,7 +33,7 @@ async fn main() -> Result<()> {
     tell(&format!("listening {}", listener.local_addr()?.port()));
     let server = XdsServer::new(store.clone(), ServerConfig::default());
     tokio::spawn(server.serve(TcpListenerStream::new(listener), CancellationToken::new()));
-    tokio::task::spawn_blocking(move || obey_lines(&store, arguments.port_offset)).await?
+    obey_lines(&store, arguments.port_offset).await
 }
 
 #[expect(clippy::print_stdout, reason = "a program that is spoken with")]
@@ -37,10 +41,12 @@ fn tell(line: &str) {
     println!("{line}");
 }
 
-fn obey_lines(store: &SnapshotStore, port_offset: u16) -> Result<()> {
+async fn obey_lines(store: &SnapshotStore, port_offset: u16) -> Result<()> {
     let mut world = World::new(0)?;
-    for line in std::io::stdin().lock().lines() {
-        obey(&line?, store, &mut world, port_offset)?;
+    let input = std::io::stdin().as_fd().try_clone_to_owned()?;
+    let mut lines = BufReader::new(pipe::Receiver::from_owned_fd(input)?).lines();
+    while let Some(line) = lines.next_line().await? {
+        obey(&line, store, &mut world, port_offset)?;
         tell("ok");
     }
     Ok(())
