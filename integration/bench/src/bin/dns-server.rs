@@ -19,7 +19,7 @@ use nix::sys::socket::{
 };
 use tokio_util::sync::CancellationToken;
 use xcc_bench::dns::workload::{GATEWAY, ZONE, names, zones};
-use xcc_dns::{DnsConfig, DnsMetrics, DnsServer, Responder};
+use xcc_dns::{DnsConfig, DnsMetrics, DnsServer, Responder, Zones};
 use xcc_model::Hostname;
 
 /// What a batch of the echo takes at most, as ours does.
@@ -74,30 +74,31 @@ async fn xcc(arguments: &Arguments) -> Result<()> {
     let responder = Responder::new();
     let config = DnsConfig { udp_sockets: arguments.sockets, ..DnsConfig::default() };
     let server = DnsServer::bind(&[arguments.listen], config, responder.clone(), DnsMetrics::new())?;
-    let mut zones = zones(arguments.names)?;
+    let zones = zones(arguments.names)?;
     responder.publish(zones.clone());
     let stop = CancellationToken::new();
     let served = tokio::spawn(server.run(stop.clone()));
     if arguments.changes_per_second > 0 {
-        let mut interval = tokio::time::interval(Duration::from_secs(1) / arguments.changes_per_second);
-        let changing = (0..64)
-            .map(|index| Hostname::parse(&format!("changing-{index}.{ZONE}")))
-            .collect::<Result<Vec<_>, _>>()?;
-        for name in changing.iter().cycle() {
-            interval.tick().await;
-            let name = std::slice::from_ref(name);
-            zones = if zones.contains(&name[0]) {
-                zones.with_changes([], name)
-            } else {
-                zones.with_changes(name, [])
-            };
-            responder.publish(zones.clone());
-            if served.is_finished() {
-                break;
-            }
-        }
+        let interval = Duration::from_secs(1) / arguments.changes_per_second;
+        // A thread of its own: the timer of a runtime with several would wake another one first.
+        tokio::task::spawn_blocking(move || change(&responder, zones, interval)).await??;
     }
     Ok(served.await??)
+}
+
+/// Lets a name come or go each so long, for ever.
+fn change(responder: &Responder, mut zones: Zones, interval: Duration) -> Result<()> {
+    let changing = (0..64)
+        .map(|index| Hostname::parse(&format!("changing-{index}.{ZONE}")))
+        .collect::<Result<Vec<_>, _>>()?;
+    for name in changing.iter().cycle() {
+        std::thread::sleep(interval);
+        let name = std::slice::from_ref(name);
+        zones =
+            if zones.contains(&name[0]) { zones.with_changes([], name) } else { zones.with_changes(name, []) };
+        responder.publish(zones.clone());
+    }
+    Ok(())
 }
 
 /// As its documentation has it: a catalogue of an in-memory zone, one socket registered per worker.
