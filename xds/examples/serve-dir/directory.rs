@@ -67,8 +67,16 @@ impl Directory {
         Self { path, files: BTreeMap::new(), stores: BTreeMap::new() }
     }
 
-    /// The store that serves a node; `None` if there are too many nodes.
+    /// The store that serves a node; `None` if there are too many nodes. Whoever connects is served what the folder holds
+    /// then, not what it held at the last scan.
     pub(crate) fn store(&mut self, node_id: &str) -> Option<SnapshotStore> {
+        let mut changed = false;
+        for name in [node_id, DEFAULT] {
+            changed |= self.refresh(name);
+        }
+        if changed {
+            self.publish();
+        }
         if let Some(store) = self.stores.get(node_id) {
             return Some(store.clone());
         }
@@ -112,6 +120,18 @@ impl Directory {
         Ok(())
     }
 
+    /// Looks at one file by its name. True if it now holds something else, or is gone.
+    fn refresh(&mut self, name: &str) -> bool {
+        if !is_plain(name) {
+            return false;
+        }
+        let path = self.path.join(format!("{name}.json"));
+        match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() => self.look_at(name, &metadata),
+            _ => self.files.remove(name).is_some(),
+        }
+    }
+
     /// Reads a file if it is not the one that was read last. True if it now holds something else.
     fn look_at(&mut self, name: &str, metadata: &Metadata) -> bool {
         let state = State::of(metadata);
@@ -152,12 +172,16 @@ impl Directory {
     }
 }
 
-/// The name of a JSON file without its ending, and what the file system says of it. Files that begin with a dot are
-/// somebody's temporary ones.
+/// Whether this names a file of the folder itself. Those that begin with a dot are somebody's temporary ones.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
+}
+
+/// The name of a JSON file without its ending, and what the file system says of it.
 fn json_file(entry: &DirEntry) -> Option<(String, Metadata)> {
     let name = entry.file_name();
     let name = name.to_str()?.strip_suffix(".json")?;
-    if name.is_empty() || name.starts_with('.') {
+    if !is_plain(name) {
         return None;
     }
     // Follows links, as those that Kubernetes makes of a ConfigMap. A file may be gone by now.

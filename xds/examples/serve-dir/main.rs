@@ -17,6 +17,7 @@
 //! state of the world.
 
 mod directory;
+mod file;
 mod resources;
 
 use std::{

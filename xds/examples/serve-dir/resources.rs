@@ -1,7 +1,7 @@
 //! A file's JSON to a snapshot: protobuf's JSON form, read with a descriptor set.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Arc, LazyLock},
 };
 
@@ -9,9 +9,10 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, Kind};
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use xcc_xds::{Resource, ResourceVersion, Snapshot, SnapshotBuilder, TypeUrl};
+
+use crate::file::{File, Item, Object, OfType};
 
 /// Compiled in; a test finds it stale.
 static DESCRIPTORS: &[u8] = include_bytes!("../../descriptors/resources.binpb");
@@ -24,39 +25,16 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
 /// The number of the field that holds the name in every type of resource.
 const NAME_FIELD: u32 = 1;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    resources: BTreeMap<String, OfType>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OfType {
-    version: Option<String>,
-    #[serde(default)]
-    items: Vec<Item>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Item {
-    name: String,
-    version: Option<String>,
-    resource: Map<String, Value>,
-}
-
 /// The snapshot that a file describes. Resources that are as in `old` are not made again, so what did not change costs
 /// nobody anything.
 pub(crate) fn snapshot(text: &[u8], old: Option<&Snapshot>) -> Result<Snapshot> {
-    let file: File = serde_json::from_slice(text).context("it does not parse")?;
+    let file = File::parse(text).context("it does not parse")?;
     let mut builder = old.map_or_else(Snapshot::builder, Snapshot::to_builder);
     let types: BTreeSet<TypeUrl> = file.resources.keys().map(|url| TypeUrl::from(url.as_str())).collect();
     for gone in old.into_iter().flat_map(Snapshot::types).filter(|type_url| !types.contains(type_url)) {
         builder.clear(gone);
     }
-    for (url, of_type) in file.resources {
+    for (url, Object(of_type)) in file.resources {
         insert_all(&mut builder, &TypeUrl::from(url.as_str()), of_type, old)?;
     }
     Ok(builder.build()?)
@@ -68,13 +46,13 @@ fn insert_all(
     of_type: OfType,
     old: Option<&Snapshot>,
 ) -> Result<()> {
-    let names: BTreeSet<&str> = of_type.items.iter().map(|item| item.name.as_str()).collect();
+    let names: BTreeSet<&str> = of_type.items.iter().map(|item| item.0.name.as_str()).collect();
     for resource in old.into_iter().flat_map(|old| old.resources(type_url)) {
         if !names.contains(&**resource.name()) {
             builder.remove(type_url, resource.name());
         }
     }
-    for item in of_type.items {
+    for Object(item) in of_type.items {
         let name = item.name.clone();
         let resource =
             convert(type_url, item, old).with_context(|| format!("{} {name:?}", type_url.short()))?;

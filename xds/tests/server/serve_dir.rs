@@ -132,6 +132,19 @@ async fn a_change_is_served_within_200_ms() {
 }
 
 #[tokio::test]
+async fn a_client_that_connects_is_served_what_the_folder_holds_then() {
+    let program = Program::start(&[("_default.json", clusters(&["d"], "1s"))]);
+    for round in 0..20 {
+        let (node_id, name) = (format!("gw-{round}"), format!("c-{round}"));
+        let channel = program.channel().await;
+        program.write(&format!("{node_id}.json"), &clusters(&[&name], "1s"));
+        let mut client = Delta::ads(channel).await;
+        client.subscribe(&node_id).await;
+        assert_eq!(client.take().await.0, [name], "not the default, although no scan has seen the file");
+    }
+}
+
+#[tokio::test]
 async fn a_node_is_served_its_own_file_or_the_default() {
     let program =
         Program::start(&[("_default.json", clusters(&["d"], "1s")), ("gw.json", clusters(&["g"], "1s"))]);
@@ -155,6 +168,13 @@ async fn a_file_that_does_not_parse_keeps_the_last_good_state_and_says_why() {
     assert_eq!(client.take().await.0, ["a"]);
     let wrong = [
         (json!({"resources": 7}), "does not parse"),
+        // No object, though it has as many members as the object may have.
+        (json!([]), "expected a JSON object"),
+        (json!({"resources": {TypeUrl::Cluster.as_str(): []}}), "expected a JSON object"),
+        (
+            json!({"resources": {TypeUrl::Cluster.as_str(): {"items": [["a", null, {}]]}}}),
+            "expected a JSON object",
+        ),
         (resources(&TypeUrl::Cluster, &[json!({"name": "a", "resource": {"no_such": 1}})]), "no_such"),
         (resources(&TypeUrl::Cluster, &[json!({"name": "a", "resource": {"name": "b"}})]), "called \"b\""),
         (
