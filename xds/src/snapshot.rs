@@ -99,7 +99,11 @@ impl TypeResources {
     }
 
     fn same(&self, other: &Self) -> bool {
-        self.sum == other.sum && self.map.len() == other.map.len() && self.label == other.label
+        self.same_resources(other) && self.label == other.label
+    }
+
+    fn same_resources(&self, other: &Self) -> bool {
+        self.sum == other.sum && self.map.len() == other.map.len()
     }
 
     fn remove(&mut self, name: &str) {
@@ -183,10 +187,10 @@ impl Snapshot {
         for type_url in types {
             let before = old.types.get(type_url).unwrap_or(&empty);
             let after = self.types.get(type_url).unwrap_or(&empty);
-            if before.label != after.label {
-                changes.insert(type_url.clone(), Changed::Unknown);
-            } else if !before.same(after) {
+            if !before.same_resources(after) {
                 changes.insert(type_url.clone(), Changed::between(&before.map, &after.map));
+            } else if before.label != after.label {
+                changes.insert(type_url.clone(), Changed::Label);
             }
         }
         changes
@@ -217,7 +221,9 @@ impl Snapshot {
 pub(crate) enum Changed {
     /// These names were added, changed or removed.
     Names(Vec<Arc<str>>),
-    /// Too much to list, or the label changed: compare.
+    /// No resource, but the label of the type.
+    Label,
+    /// Too much to list: compare.
     Unknown,
 }
 

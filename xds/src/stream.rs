@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     response::{Response, Variant},
-    snapshot::{NAME_BYTES_MAX, Snapshot},
+    snapshot::{Changed, NAME_BYTES_MAX, Snapshot},
     status::{Nack, TypeStatus},
     store::Published,
     subscription::{Acknowledged, Subscription, View, Waiting},
@@ -231,10 +231,10 @@ impl AdsStream {
                     }
                 }
             }
-            // Too far behind: compare everything.
+            // Too far behind: compare everything, labels too.
             Some(None) => {
                 for subscription in self.subscriptions.values_mut() {
-                    subscription.on_changed(&crate::snapshot::Changed::Unknown, generation);
+                    subscription.on_changed(&Changed::Label, generation);
                 }
             }
             // The first one: what was requested is due already, and goes out in order like all else.

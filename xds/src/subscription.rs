@@ -87,6 +87,8 @@ pub(crate) struct Subscription {
     due: BTreeMap<Arc<str>, Cause>,
     /// Everything subscribed to is due for this reason.
     due_all: Option<Cause>,
+    /// SotW: the label of the type changed, and nothing else did.
+    relabelled: bool,
     /// A response is owed even if it is empty.
     reply_due: bool,
     /// SotW: the version that the client brought from an earlier stream.
@@ -128,6 +130,7 @@ impl Subscription {
             held: ResourceMap::default(),
             due: BTreeMap::new(),
             due_all: None,
+            relabelled: false,
             reply_due: false,
             claimed: None,
             removals: BTreeMap::new(),
@@ -215,6 +218,10 @@ impl Subscription {
     pub(crate) fn on_changed(&mut self, changed: &Changed, generation: u64) {
         match changed {
             Changed::Unknown => self.all_due(Cause::Changed, generation),
+            Changed::Label => {
+                self.relabelled = self.variant == Variant::Sotw;
+                self.all_due(Cause::Changed, generation);
+            }
             Changed::Names(names) => {
                 for name in names {
                     if self.wants(name) || self.held.contains_key(name) {

@@ -85,7 +85,7 @@ fn a_label_forces_the_version() {
         .unwrap();
     assert_eq!(labelled.version(&TYPE).to_string(), "7");
     assert_ne!(plain, labelled);
-    assert_eq!(labelled.changes_since(&plain).get(&TYPE), Some(&Changed::Unknown));
+    assert_eq!(labelled.changes_since(&plain).get(&TYPE), Some(&Changed::Label));
 }
 
 #[test]

@@ -151,3 +151,23 @@ fn sotw_another_label_is_an_update() {
     client.publish_snapshot(labelled("3", 2));
     assert_eq!(client.drain(), ["ClusterLoadAssignment a=2"], "only what differs");
 }
+
+#[test]
+fn sotw_a_label_that_comes_with_what_was_not_subscribed_to_is_no_update() {
+    for type_url in [CDS, EDS] {
+        let mut client = Driven::sotw();
+        let labelled = |label: &str, content| {
+            let mut builder = Snapshot::builder();
+            builder.insert(resource(&type_url, "a", 1)).insert(resource(&type_url, "b", content));
+            builder.with_type_version(type_url.clone(), label).build().unwrap()
+        };
+        client.publish_snapshot(labelled("1", 1));
+        client.subscribe(&type_url, &["a"]);
+        assert_eq!(client.drain().len(), 1);
+        client.publish_snapshot(labelled("2", 2));
+        client.expect_nothing();
+        assert!(client.is_acked(&type_url), "it holds all that it wants of this version");
+        client.publish_snapshot(labelled("3", 2));
+        assert_eq!(client.drain().len(), 1, "the label alone changed");
+    }
+}

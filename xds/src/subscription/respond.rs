@@ -120,6 +120,7 @@ impl Subscription {
             return;
         };
         let target = snapshot.map(&self.type_url);
+        let relabelled = std::mem::take(&mut self.relabelled);
         if self.claimed.take().is_some_and(|claimed| claimed == snapshot.version(&self.type_url)) {
             // Subscribed to all, at the version of all: nothing to send ("may skip resend" for wildcards).
             self.held = target.clone();
@@ -127,7 +128,7 @@ impl Subscription {
             self.reply_due = false;
             return;
         }
-        if self.is_relabelled(snapshot, &target) {
+        if relabelled && self.is_relabelled(snapshot, &target) {
             cause = cause.max(Cause::Refresh);
         }
         let names: Vec<Arc<str>> = match (self.wildcard, cause) {
@@ -151,8 +152,7 @@ impl Subscription {
     /// wants nothing has nothing that could be relabelled.
     fn is_relabelled(&self, snapshot: &Snapshot, target: &ResourceMap) -> bool {
         let label = snapshot.label(&self.type_url);
-        self.variant == Variant::Sotw
-            && label.is_some()
+        label.is_some()
             && label != self.status.sent.as_ref()
             && match self.wildcard {
                 true => changed_names(&self.held, target).next().is_none(),
