@@ -32,7 +32,7 @@ build: ## build the binary xcc, optimised, as target/release/xcc
 	cargo build --release --locked --package xcc
 
 .PHONY: tools
-tools: ## install what the demo and the tests need: Envoys, dnspython, dig
+tools: ## install what the demo and the tests need: Envoys, dnspython, grpcio, dig
 	@$(TOOLS)/install-envoy.sh $(ENVOY_VERSIONS)
 	@$(TOOLS)/install-python.sh
 	@$(TOOLS)/install-dig.sh

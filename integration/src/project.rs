@@ -33,7 +33,7 @@ pub fn envoy(version: &str) -> Result<PathBuf> {
     Ok(root().join(".cache/envoy").join(version).join("envoy"))
 }
 
-/// A Python interpreter that has dnspython, installed if it is missing.
+/// A Python interpreter that has dnspython, gRPC and Envoy's API, installed if it is missing.
 ///
 /// # Errors
 /// When the installer fails; the message is the installer's own.
@@ -77,28 +77,41 @@ pub fn xcc() -> Result<&'static Path> {
 }
 
 fn find_xcc() -> Result<PathBuf> {
-    if let Some(binary) = std::env::var_os("XCC_BINARY") {
-        return Ok(PathBuf::from(binary));
+    match std::env::var_os("XCC_BINARY") {
+        Some(binary) => Ok(PathBuf::from(binary)),
+        // With --workspace the features are those that the tests were built with: nothing is compiled a second time.
+        None => build("xcc", &["--workspace", "--bin", "xcc"]),
     }
+}
+
+/// The example server of the crate `xcc-xds`, built from the working tree.
+///
+/// # Errors
+/// When it does not build.
+pub fn serve_dir() -> Result<PathBuf> {
+    build("serve-dir", &["--workspace", "--example", "serve-dir"])
+}
+
+fn build(name: &str, arguments: &[&str]) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // With --workspace the features are those that the tests were built with: nothing is compiled a second time.
     let output = Command::new(cargo)
-        .args(["build", "--quiet", "--workspace", "--bin", "xcc", "--message-format=json-render-diagnostics"])
+        .args(["build", "--quiet", "--message-format=json-render-diagnostics"])
+        .args(arguments)
         .current_dir(root())
         .output()
         .context("cargo build")?;
     if !output.status.success() {
-        bail!("xcc does not build: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!("{name} does not build: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    executable(&output.stdout).context("cargo build named no executable called xcc")
+    executable(name, &output.stdout).with_context(|| format!("cargo build named no executable called {name}"))
 }
 
-/// The executable that cargo's JSON messages name for the target `xcc`.
-fn executable(messages: &[u8]) -> Option<PathBuf> {
+/// The executable that cargo's JSON messages name for a target.
+fn executable(name: &str, messages: &[u8]) -> Option<PathBuf> {
     messages
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
-        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == "xcc")
+        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == name)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
@@ -121,7 +134,7 @@ mod tests {
             "\n",
             r#"{"reason":"build-finished","success":true}"#,
         );
-        assert_eq!(executable(messages.as_bytes()), Some(PathBuf::from("/t/debug/xcc")));
-        assert_eq!(executable(b"not json"), None);
+        assert_eq!(executable("xcc", messages.as_bytes()), Some(PathBuf::from("/t/debug/xcc")));
+        assert_eq!(executable("xcc", b"not json"), None);
     }
 }

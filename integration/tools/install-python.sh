@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes a Python virtual environment in .cache/python, with dnspython for the DNS tests and pip for Envoy.
+# Makes a Python virtual environment in .cache/python, with dnspython for the DNS tests, gRPC and Envoy's
+# API for the xDS tests, and pip for Envoy.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
