@@ -82,15 +82,16 @@ impl<'a> Request<'a> {
         if count(4) == 1 {
             request.question = Question::read(octets);
         }
-        // RFC 9619: a query has exactly one question. Other messages may have none.
         let sections = match &request.question {
-            Some(question) => HEADER_OCTETS + question.octets.len(),
-            None if count(4) == 0 && request.opcode() != 0 => HEADER_OCTETS,
-            None => return Ok(request),
+            Some(question) => Some(HEADER_OCTETS + question.octets.len()),
+            None if count(4) == 1 => None,
+            None => skip_questions(octets, count(4)),
         };
+        let Some(sections) = sections else { return Ok(request) };
         if let Some(edns) = read_records(octets, sections, count(6) + count(8), count(10)) {
             request.edns = edns;
-            request.well_formed = true;
+            // RFC 9619: a query has exactly one question. Other messages may have none.
+            request.well_formed = request.question.is_some() || count(4) == 0 && request.opcode() != 0;
         }
         Ok(request)
     }
@@ -113,6 +114,12 @@ impl<'a> Question<'a> {
             class: u16::from_be_bytes([fixed[2], fixed[3]]),
         })
     }
+}
+
+/// Where questions end that are not to be answered, all of them together; their EDNS has a reply all the same.
+#[cold]
+fn skip_questions(octets: &[u8], count: u32) -> Option<usize> {
+    (0..count).try_fold(HEADER_OCTETS, |at, _| Some(skip_name(octets, at)? + 4))
 }
 
 /// Walks over all records to the message's end. None when something is wrong with any of them, when OPT stands

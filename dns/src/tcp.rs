@@ -18,8 +18,9 @@ use crate::responder::{Outcome, Responder, Transport, respond};
 
 /// Octets of the length before each message (RFC 1035, section 4.2.2).
 const LENGTH_OCTETS: usize = 2;
-/// Longest request; a question with all options that there are needs a tenth. Whoever announces more is cut off.
-const REQUEST_OCTETS_MAX: usize = 4096;
+/// Room for requests, for as long as none needs more: a question with all options that there are needs a tenth. Longer
+/// ones are taken, up to the 65535 octets that a length can tell.
+const REQUESTS_OCTETS: usize = 4096;
 /// Replies that are gathered before they are written.
 const REPLIES_OCTETS_MAX: usize = 16 * 1024;
 /// Pause after a failed accept, such as for want of file descriptors.
@@ -81,7 +82,7 @@ struct Connection<'a> {
 impl Connection<'_> {
     async fn run(mut self) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
-        let mut requests = Vec::with_capacity(LENGTH_OCTETS + REQUEST_OCTETS_MAX);
+        let mut requests = Vec::with_capacity(REQUESTS_OCTETS);
         let mut deadline = Instant::now() + self.service.idle_timeout;
         loop {
             let idle = timeout_at(deadline, self.stream.read_buf(&mut requests));
@@ -99,6 +100,7 @@ impl Connection<'_> {
             let answered = self.answer(&requests).await?;
             if answered > 0 {
                 requests.drain(..answered);
+                requests.shrink_to(REQUESTS_OCTETS);
                 deadline = Instant::now() + self.service.idle_timeout;
             }
         }
@@ -110,15 +112,14 @@ impl Connection<'_> {
         let mut rest = requests;
         while let Some((length, after)) = rest.split_first_chunk::<LENGTH_OCTETS>() {
             let length = usize::from(u16::from_be_bytes(*length));
-            if length > REQUEST_OCTETS_MAX {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a request is too long"));
-            }
             let Some((request, after)) = after.split_at_checked(length) else { break };
             let zones = self.service.responder.load();
             let outcome = respond(zones.as_deref(), Transport::Tcp, request, &mut reply);
             self.service.shard.count(Transport::Tcp, outcome);
             self.service.log.note(self.client, Transport::Tcp, request, outcome);
             if let Outcome::Dropped(_) = outcome {
+                // What came before it was a request, and has its reply.
+                self.send(&mut replies).await?;
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is no request"));
             }
             // The encoders keep replies below 64 KiB.

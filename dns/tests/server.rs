@@ -7,19 +7,14 @@ mod common;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::sockets::{PATIENCE, ask_tcp, ask_udp, framed, read_tcp, start};
+use common::sockets::{PATIENCE, ask_tcp, ask_udp, framed, is_closed, read_tcp, serve, serve_nothing, start};
 use common::{A, AAAA, OPT, Request, SOA, TXT, check_frame, header, reply_over, zones, zones_with};
 use hickory_proto::op::{Message, ResponseCode};
 use prometheus_client::registry::Registry;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 use xcc_dns::{DnsConfig, DnsMetrics, DnsServer, Rcode, Responder, Transport};
-
-/// Whether the server closes the connection, with or without a reset.
-async fn is_closed(stream: &mut TcpStream) -> bool {
-    timeout(PATIENCE, stream.read_u8()).await.expect("the server closes").is_err()
-}
 
 /// Messages of every kind that there is a rule for.
 fn all_kinds() -> Vec<Vec<u8>> {
@@ -168,31 +163,79 @@ async fn udp_drops_what_is_no_request_and_goes_on() {
 
 #[tokio::test]
 async fn rfc7766_6_2_1_1_pipelined_requests_are_answered_in_order() {
-    let server = start(&["127.0.0.1:0"], DnsConfig::default());
-    server.responder.publish(zones());
-    let mut stream = TcpStream::connect(server.addresses[0]).await.unwrap();
+    let server = serve(zones());
     let requests: Vec<_> = (0..500).map(|id| Request { id, ..Request::new("nginx.xcc.test", A) }).collect();
     let octets: Vec<u8> = requests.iter().flat_map(|request| framed(&request.octets())).collect();
-    stream.write_all(&octets).await.unwrap();
-    for request in &requests {
-        check_frame(request, &read_tcp(&mut stream).await);
+    for address in &server.addresses {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&octets).await.unwrap();
+        for request in &requests {
+            check_frame(request, &read_tcp(&mut stream).await);
+        }
     }
-    server.stop().await;
+}
+
+/// What came before a message that ends the connection is answered, and so is what came before the client's end.
+#[tokio::test]
+async fn rfc7766_6_2_1_pipelined_requests_before_the_end_are_answered() {
+    let server = serve(zones());
+    let request = Request::new("nginx.xcc.test", A);
+    let response = framed(&request.clone().flags(0x8000).octets());
+    for address in &server.addresses {
+        for end in [&[][..], &[0, 0], &[0, 1, 9], &framed(&[1; 11]), &response, &[0], &[0, 9, 9]] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(&[&framed(&request.octets()).repeat(3)[..], end].concat()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            for _ in 0..3 {
+                check_frame(&request, &read_tcp(&mut stream).await);
+            }
+            assert!(is_closed(&mut stream).await);
+        }
+    }
+}
+
+/// RFC 1035, section 4.2.2: a message over TCP may have as many octets as its length can tell.
+#[tokio::test]
+async fn rfc1035_4_2_2_the_longest_request_over_tcp_is_answered() {
+    let server = serve(zones());
+    for padding in [4096 - 47, 10_000, 65535 - 47] {
+        // RFC 7830's option, that the rest of the message may be of any length.
+        let option = [&[0, 12][..], &(padding as u16).to_be_bytes(), &vec![0; padding]].concat();
+        let request = Request::new("nginx.xcc.test", A).edns_with(0, 0, &option);
+        assert_eq!(request.octets().len(), padding + 47);
+        for address in &server.addresses {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            for _ in 0..2 {
+                stream.write_all(&framed(&request.octets())).await.unwrap();
+                let reply = read_tcp(&mut stream).await;
+                check_frame(&request, &reply);
+                assert_eq!(Message::from_vec(&reply).unwrap().answers.len(), 1);
+            }
+        }
+    }
 }
 
 #[tokio::test]
-async fn rfc7766_8_a_length_may_come_in_two_segments() {
-    let server = start(&["127.0.0.1:0"], DnsConfig::default());
-    server.responder.publish(zones());
-    let mut stream = TcpStream::connect(server.addresses[0]).await.unwrap();
-    stream.set_nodelay(true).unwrap();
+async fn rfc7766_8_a_message_may_come_in_any_segments() {
+    let server = serve(zones());
     let request = Request::new("nginx.xcc.test", A);
-    for octet in framed(&request.octets()) {
-        stream.write_all(&[octet]).await.unwrap();
-        tokio::task::yield_now().await;
+    let framed = framed(&request.octets());
+    for address in &server.addresses {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        for octet in &framed {
+            stream.write_all(&[*octet]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        check_frame(&request, &read_tcp(&mut stream).await);
+        // One message's end with the next one's first octet of the length.
+        for part in [&[&framed[..], &framed[..1]].concat()[..], &framed[1..2], &framed[2..]] {
+            stream.write_all(part).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        check_frame(&request, &read_tcp(&mut stream).await);
+        check_frame(&request, &read_tcp(&mut stream).await);
     }
-    check_frame(&request, &read_tcp(&mut stream).await);
-    server.stop().await;
 }
 
 #[tokio::test]
@@ -215,25 +258,28 @@ async fn large_replies_go_over_tcp_as_a_whole() {
 #[tokio::test]
 async fn rfc7766_6_2_3_idle_and_slow_tcp_clients_are_let_go() {
     let config = DnsConfig { tcp_idle_timeout: Duration::from_millis(50), ..DnsConfig::default() };
-    let server = start(&["127.0.0.1:0"], config);
-    let mut idle = TcpStream::connect(server.addresses[0]).await.unwrap();
-    assert!(is_closed(&mut idle).await);
-    let mut silent = TcpStream::connect(server.addresses[0]).await.unwrap();
-    silent.write_all(&[0x0f, 0xff, 1, 2, 3]).await.unwrap();
-    assert!(is_closed(&mut silent).await);
+    let server = start(&["127.0.0.1:0", "[::1]:0"], config);
+    for address in &server.addresses {
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        assert!(is_closed(&mut idle).await);
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        silent.write_all(&[0x0f, 0xff, 1, 2, 3]).await.unwrap();
+        assert!(is_closed(&mut silent).await);
+    }
     server.stop().await;
 }
 
 #[tokio::test]
 async fn tcp_messages_that_are_no_requests_end_the_connection() {
-    let server = start(&["127.0.0.1:0"], DnsConfig::default());
+    let server = serve_nothing();
     let response = Request::new("nginx.xcc.test", A).flags(0x8000).octets();
-    for nonsense in [vec![0, 0], framed(&[1; 11]), framed(&response), vec![0xff, 0xff]] {
-        let mut stream = TcpStream::connect(server.addresses[0]).await.unwrap();
-        stream.write_all(&nonsense).await.unwrap();
-        assert!(is_closed(&mut stream).await, "{nonsense:?}");
+    for address in &server.addresses {
+        for nonsense in [vec![0, 0], framed(&[1; 11]), framed(&response)] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(&nonsense).await.unwrap();
+            assert!(is_closed(&mut stream).await, "{nonsense:?}");
+        }
     }
-    server.stop().await;
 }
 
 #[tokio::test]

@@ -1,11 +1,7 @@
 //! RFC 8906, section 8: the questions of its compliance tests, over UDP and TCP, IPv4 and IPv6.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
-
-mod common;
-
-use common::sockets::{ask_tcp, ask_udp, start};
-use common::{AD, CD, DNSKEY, DO, RD, Request, SOA, Z, check_frame, header, zones};
+use crate::common::sockets::{ask_tcp, ask_udp, start};
+use crate::common::{AD, CD, DNSKEY, DO, RD, Request, SOA, Z, check_frame, header, zones};
 use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
 use xcc_dns::DnsConfig;
