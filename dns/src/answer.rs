@@ -9,10 +9,11 @@ use crate::record_type::{Kind, RecordType};
 use crate::rrset::RrSet;
 use crate::zone::{Content, Node, Zones};
 
-/// SOA's refresh, retry and expire, in seconds; nobody transfers the zones, so that only tools read them.
-pub(crate) const SOA_REFRESH_SECONDS: u32 = 7200;
-pub(crate) const SOA_RETRY_SECONDS: u32 = 1800;
-pub(crate) const SOA_EXPIRE_SECONDS: u32 = 86400;
+/// SOA's refresh, retry and expire, in seconds: what RFC 1912, section 2.2, recommends. Nobody transfers the zones, so that
+/// only tools read them.
+pub(crate) const SOA_REFRESH_SECONDS: u32 = 14_400;
+pub(crate) const SOA_RETRY_SECONDS: u32 = 3600;
+pub(crate) const SOA_EXPIRE_SECONDS: u32 = 1_209_600;
 /// The wildcard's label on the wire (RFC 4592, section 2.1.1).
 const WILDCARD_LABEL: &[u8] = b"\x01*";
 /// Longest key: the wildcard's label before the longest name.
@@ -377,14 +378,14 @@ mod tests {
         ] {
             assert_eq!(ask(&told, name, record_type), want, "{name} {record_type}");
         }
-        assert_ne!(told.serial(), bare.serial());
+        assert_ne!(told.content_hash(), bare.content_hash());
         assert!(told.dump().contains(&format!("_xcc.nginx.xcc.test. 60 IN TXT \"{}\"", texts[1])));
         let repeated = told.with_origins([(&names[0], &texts[..1]), (&names[0], &texts[..])]);
-        assert_eq!((repeated.serial(), repeated.dump()), (told.serial(), told.dump()));
+        assert_eq!((repeated.content_hash(), repeated.dump()), (told.content_hash(), told.dump()));
         let cleared = told.with_origins([(&names[0], &texts[..0]), (&names[1], &[])]);
         let removed = told.with_changes([], &names).with_changes(&names, []);
         for other in [cleared, removed] {
-            assert_eq!((other.serial(), other.dump()), (bare.serial(), bare.dump()));
+            assert_eq!((other.content_hash(), other.dump()), (bare.content_hash(), bare.dump()));
             assert_eq!(other.nodes.len(), bare.nodes.len());
         }
     }
@@ -400,8 +401,8 @@ mod tests {
         }
         assert_eq!(ask(&told, "xcc.test", RecordType::HTTPS), "NODATA");
         assert_eq!(ask(&told, "ns.dns.xcc.test", RecordType::HTTPS), "NODATA");
-        assert_ne!(told.serial(), bare.serial());
-        assert_eq!(told.with_https(None).serial(), bare.serial());
+        assert_ne!(told.content_hash(), bare.content_hash());
+        assert_eq!(told.with_https(None).content_hash(), bare.content_hash());
     }
 
     #[test]
@@ -428,8 +429,8 @@ mod tests {
         let moved = told.with_addresses(&["10.0.0.9".parse().unwrap()]);
         assert_eq!(ask(&moved, "9.0.0.10.in-addr.arpa", RecordType::PTR), "PTR");
         assert_eq!(ask(&moved, v6, RecordType::PTR), "REFUSED");
-        assert_eq!(told.with_reverse(None).serial(), bare.serial());
-        assert_ne!(told.serial(), bare.serial());
+        assert_eq!(told.with_reverse(None).content_hash(), bare.content_hash());
+        assert_ne!(told.content_hash(), bare.content_hash());
         let line = "1.0.0.10.in-addr.arpa. 60 IN PTR nginx.xcc.test.";
         assert!(told.dump().iter().any(|found| found == line), "{:?}", told.dump());
     }

@@ -28,6 +28,7 @@ mod request;
 mod responder;
 mod reverse;
 mod rrset;
+mod serial;
 mod server;
 mod slow;
 mod socket;

@@ -9,7 +9,7 @@ use crate::answer::{Answer, Records, Soa};
 use crate::record_type::RecordType;
 use crate::request::{Edns, NoRequest, Request};
 use crate::zone::Zones;
-use crate::{fast, slow};
+use crate::{fast, serial, slow};
 
 /// Largest UDP reply, also what we say that we take (DNS flag day 2020).
 pub(crate) const UDP_PAYLOAD_OCTETS: u16 = 1232;
@@ -102,9 +102,11 @@ impl Responder {
         Self::default()
     }
 
-    /// Puts the zones in force.
+    /// Puts the zones in force, with a serial that is higher than the last one's if anything in them is different.
     pub fn publish(&self, zones: Zones) {
-        self.zones.store(Some(Arc::new(zones)));
+        let clock = serial::clock();
+        self.zones
+            .rcu(|before| Some(Arc::new(serial::put_in_force(zones.clone(), before.as_deref(), clock))));
     }
 
     /// The zones in force; none before the first [`Responder::publish`].

@@ -15,6 +15,7 @@ use crate::key::Key;
 use crate::name::Name;
 use crate::reverse::Reverse;
 use crate::rrset::{HttpsService, RrSet};
+use crate::serial;
 
 /// The label before a name below which TXT says where the name comes from. No host name has an underscore.
 const ORIGINS_LABEL: &[u8] = b"\x04_xcc";
@@ -32,6 +33,8 @@ pub struct Zones {
     names: usize,
     /// Sum of the names' hashes, so that adding and removing commute.
     names_hash: u64,
+    /// Of all content.
+    hash: u64,
     serial: u32,
 }
 
@@ -72,7 +75,8 @@ impl Zones {
             nodes,
             names: 0,
             names_hash: 0,
-            serial: 0,
+            hash: 0,
+            serial: serial::UNPUBLISHED,
             origin: origin.clone(),
         };
         for (index, apex) in origin.apexes.iter().enumerate() {
@@ -90,7 +94,7 @@ impl Zones {
                 zones.count_below(&server, closest, 1);
             }
         }
-        zones.with_serial()
+        zones.hashed()
     }
 
     /// The same names with these addresses of the gateway. Without any address the names stay and are answered with
@@ -99,14 +103,14 @@ impl Zones {
     pub fn with_addresses(&self, gateway: &[IpAddr]) -> Self {
         let gateway = Addresses::new(gateway);
         let reverse = Reverse::new(self.reverse.target.clone(), &gateway);
-        Self { gateway: Arc::new(gateway), reverse: Arc::new(reverse), ..self.clone() }.with_serial()
+        Self { gateway: Arc::new(gateway), reverse: Arc::new(reverse), ..self.clone() }.hashed()
     }
 
     /// The same zones with this service told by an HTTPS record at every name (RFC 9460), or with none, as by default.
     #[must_use]
     pub fn with_https(&self, service: Option<&HttpsService>) -> Self {
         let https = service.and_then(RrSet::https).map(Arc::new);
-        Self { https, ..self.clone() }.with_serial()
+        Self { https, ..self.clone() }.hashed()
     }
 
     /// The same zones with PTR records at the gateway's addresses that point to the name, or with none, as by default.
@@ -116,7 +120,7 @@ impl Zones {
     pub fn with_reverse(&self, target: Option<&Hostname>) -> Self {
         let target = target.and_then(|name| RrSet::ptr(&Name::parse(name.as_str())?));
         let reverse = Reverse::new(target, &self.gateway);
-        Self { reverse: Arc::new(reverse), ..self.clone() }.with_serial()
+        Self { reverse: Arc::new(reverse), ..self.clone() }.hashed()
     }
 
     /// The same zones with what TXT says at `_xcc.<name>`, such as which remote and object a name comes from: one
@@ -133,7 +137,7 @@ impl Zones {
         for (hostname, texts) in origins {
             zones.set_origins(hostname, RrSet::txt(texts.iter().map(AsRef::as_ref)));
         }
-        zones.with_serial()
+        zones.hashed()
     }
 
     /// The same zones without the removed and then with the added names, at the cost of the changed names only.
@@ -152,7 +156,7 @@ impl Zones {
         for hostname in added {
             zones.add(hostname);
         }
-        zones.with_serial()
+        zones.hashed()
     }
 
     /// Whether the name is in the table. A wildcard is asked for by its literal name.
@@ -183,10 +187,19 @@ impl Zones {
         &self.gateway
     }
 
-    /// The SOA's serial: a hash of all content, so that it moves with the content and is equal in two replicas that
-    /// answer the same. It does not count upwards; nobody transfers these zones.
+    /// The SOA's serial: 1 until the zones are in force ([`Responder::publish`](crate::Responder::publish)), then
+    /// higher with each change of their content.
     pub fn serial(&self) -> u32 {
         self.serial
+    }
+
+    pub(crate) fn with_serial(self, serial: u32) -> Self {
+        Self { serial, ..self }
+    }
+
+    /// Equal for equal content, however it came about.
+    pub(crate) fn content_hash(&self) -> u64 {
+        self.hash
     }
 
     /// The texts about the name and their owner.
@@ -198,12 +211,12 @@ impl Zones {
         }
     }
 
-    fn with_serial(self) -> Self {
+    fn hashed(self) -> Self {
         let https = self.https.as_ref().map_or(0, |https| https.hash(1));
         let reverse = self.reverse.target.as_ref().map_or(0, |target| target.hash(1));
         let hashes = [self.names_hash, self.origin.hash, self.gateway.hash(), https, reverse];
         let octets: Vec<u8> = hashes.into_iter().flat_map(u64::to_be_bytes).collect();
-        Self { serial: xxh3_64(&octets) as u32, ..self }
+        Self { hash: xxh3_64(&octets), ..self }
     }
 
     fn add(&mut self, hostname: &Hostname) {

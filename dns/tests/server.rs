@@ -55,11 +55,12 @@ fn all_kinds() -> Vec<Vec<u8>> {
 async fn the_same_answer_over_udp_and_tcp_and_ipv4_and_ipv6() {
     let server = start(&["127.0.0.1:0", "[::1]:0"], DnsConfig::default());
     server.responder.publish(zones());
+    let zones = server.responder.load();
     for request in all_kinds() {
         for address in &server.addresses {
             let (udp, tcp) = (ask_udp(*address, &request).await, ask_tcp(*address, &request).await);
-            assert_eq!(Some(udp), reply_over(Transport::Udp, Some(&zones()), &request), "{request:?}");
-            assert_eq!(Some(tcp), reply_over(Transport::Tcp, Some(&zones()), &request), "{request:?}");
+            assert_eq!(Some(udp), reply_over(Transport::Udp, zones.as_deref(), &request), "{request:?}");
+            assert_eq!(Some(tcp), reply_over(Transport::Tcp, zones.as_deref(), &request), "{request:?}");
         }
     }
     server.stop().await;
@@ -76,7 +77,7 @@ async fn zones_come_into_force_when_they_are_published() {
     server.responder.publish(zones());
     assert_eq!(code(&ask_udp(server.addresses[0], &request).await), ResponseCode::NoError);
     assert_eq!(code(&ask_tcp(server.addresses[0], &request).await), ResponseCode::NoError);
-    assert_eq!(server.responder.load().unwrap().serial(), zones().serial());
+    assert!(server.responder.load().unwrap().serial() > zones().serial());
     server.stop().await;
 }
 

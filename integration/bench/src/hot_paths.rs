@@ -164,7 +164,7 @@ fn listeners(services: usize, times: usize) -> Result<()> {
 }
 
 fn queries(mix: Mix, times: usize) -> Result<()> {
-    let zones = workload::zones(DNS_NAMES)?;
+    let zones = workload::zones(DNS_NAMES, &[workload::GATEWAY.parse()?])?;
     let requests = workload::requests(mix, DNS_NAMES, 1);
     let mut reply = Vec::new();
     for request in requests.iter().cycle().take(times) {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 use xcc_bench::differential::generate::{APEXES, Question, zones};
@@ -52,6 +52,8 @@ async fn round(zones: &Zones, questions: usize, random: &mut Random, findings: &
     )?;
     let address = server.local_addrs()[0];
     responder.publish(zones.clone());
+    // With the serial that they are in force with.
+    let zones = &*responder.load().context("no zones")?;
     let stop = CancellationToken::new();
     let served = tokio::spawn(server.run(stop.clone()));
     let mut files = zone_files(zones, &APEXES);

@@ -1,7 +1,7 @@
 //! Servers of names of the benchmark's zone, one process each: xcc-dns, stock hickory, and echoes.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +37,9 @@ struct Arguments {
     /// UDP sockets, each with a thread or task.
     #[arg(long, default_value_t = 2)]
     sockets: usize,
+    /// Addresses of the zone's name server (xcc only).
+    #[arg(long, value_delimiter = ',', default_value = GATEWAY)]
+    name_server: Vec<IpAddr>,
     /// Names that come and go again each second (xcc only).
     #[arg(long, default_value_t = 0)]
     changes_per_second: u32,
@@ -74,7 +77,7 @@ async fn xcc(arguments: &Arguments) -> Result<()> {
     let responder = Responder::new();
     let config = DnsConfig { udp_sockets: arguments.sockets, ..DnsConfig::default() };
     let server = DnsServer::bind(&[arguments.listen], config, responder.clone(), DnsMetrics::new())?;
-    let zones = zones(arguments.names)?;
+    let zones = zones(arguments.names, &arguments.name_server)?;
     responder.publish(zones.clone());
     let stop = CancellationToken::new();
     let served = tokio::spawn(server.run(stop.clone()));
@@ -108,7 +111,7 @@ async fn hickory(arguments: &Arguments) -> Result<()> {
     let mut zone: InMemoryZoneHandler =
         InMemoryZoneHandler::empty(apex.clone(), ZoneType::Primary, AxfrPolicy::Deny);
     let mailbox = apex.prepend_label("hostmaster")?;
-    let soa = SOA::new(server_name.clone(), mailbox, 1, 7200, 1800, 86400, 30);
+    let soa = SOA::new(server_name.clone(), mailbox, 1, 14_400, 3600, 1_209_600, 30);
     let address = RData::A(A(GATEWAY.parse()?));
     zone.upsert_mut(Record::from_rdata(apex.clone(), 30, RData::SOA(soa)), 0);
     zone.upsert_mut(Record::from_rdata(apex.clone(), 30, RData::NS(NS(server_name.clone()))), 0);

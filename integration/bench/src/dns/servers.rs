@@ -82,7 +82,10 @@ impl Kind {
     pub fn start(self, plan: Plan) -> Result<Server> {
         match self {
             Self::Xcc | Self::Hickory | Self::Echo | Self::EchoBatch => self.start_own(plan),
-            _ => self.start_with(plan, &[(workload::ZONE.to_owned(), workload::zones(plan.names)?.dump())]),
+            _ => {
+                let zones = workload::zones(plan.names, &[workload::GATEWAY.parse()?])?;
+                self.start_with(plan, &[(workload::ZONE.to_owned(), zones.dump())])
+            }
         }
     }
 

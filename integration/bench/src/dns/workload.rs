@@ -63,12 +63,12 @@ fn name(index: usize) -> String {
     format!("service-{index:05}.{ZONE}")
 }
 
-/// The zone with so many names.
-pub fn zones(count: usize) -> Result<Zones> {
+/// The zone with so many names, and its name server at these addresses.
+pub fn zones(count: usize, name_server: &[IpAddr]) -> Result<Zones> {
     let config = ZoneConfig {
         apexes: vec![ZoneName::parse(ZONE)?],
         ttl_seconds: 30,
-        name_server_addresses: vec![GATEWAY.parse()?],
+        name_server_addresses: name_server.to_vec(),
     };
     Ok(Zones::new(&config).with_addresses(&[GATEWAY.parse::<IpAddr>()?]).with_changes(&names(count)?, []))
 }
