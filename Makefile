@@ -61,9 +61,10 @@ test: tools ## all tests that need no root and no Kubernetes: unit, property, go
 	PROPTEST_RNG_SEED=$(SEED) cargo test --locked --workspace --no-fail-fast
 
 .PHONY: dns-check
-dns-check: ## DNS beside NSD and Knot on random questions (QUESTIONS), a million broken messages, a fuzz run (FUZZ_SECONDS)
+dns-check: ## DNS beside NSD and Knot on random questions (QUESTIONS), Zonemaster, a million broken messages, a fuzz run (FUZZ_SECONDS)
 	@$(BENCH)/tools/install-dns-peers.sh
 	@cargo build --locked --workspace --bin dns-differential --bin dns-flood --bin dns-server
+	@$(BENCH)/tools/zonemaster.sh target/debug/dns-server
 	target/debug/dns-differential --questions $(QUESTIONS)
 	target/debug/dns-flood
 	@$(TOOLS)/install-cargo-tool.sh cargo-fuzz $(CARGO_FUZZ_VERSION)
