@@ -2,7 +2,8 @@
 //!
 //! [`Zones`] is the immutable table of everything that is answered, [`Zones::answer`] the pure function from a
 //! question to an [`Answer`], [`respond`] the pure function from a request's bytes to a reply's bytes. [`Responder`]
-//! holds the table that is in force, and [`DnsServer`] serves it over UDP and TCP.
+//! holds the table that is in force, and [`DnsServer`] serves it over UDP and TCP. [`ask_soa`] asks another server who is
+//! responsible for a zone.
 //!
 //! The crate knows neither Kubernetes nor Envoy nor where a name comes from.
 
@@ -12,6 +13,7 @@ mod addresses;
 mod answer;
 mod apex;
 mod batch;
+mod client;
 mod connections;
 #[cfg(test)]
 mod differential;
@@ -39,6 +41,7 @@ mod zone;
 pub use addresses::Addresses;
 pub use answer::{Answer, Records, Soa};
 pub use apex::ZoneConfig;
+pub use client::{AskError, SoaAnswer, ask_soa};
 pub use metrics::DnsMetrics;
 pub use name::Name;
 pub use query_log::TARGET as QUERY_LOG_TARGET;
