@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 const ADDRESSES_MAX: usize = 256;
 
 /// IP addresses by family, sorted, each once.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Addresses {
     /// What A is answered with.
     pub v4: Vec<Ipv4Addr>,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use xcc_model::ZoneName;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::addresses::Addresses;
 use crate::name::Name;
@@ -26,16 +26,19 @@ pub struct ZoneConfig {
 }
 
 /// What [`ZoneConfig`] says, checked and indexed.
+#[derive(Clone)]
 pub(crate) struct Origin {
     /// Longest first, so that the first match is the closest.
     pub(crate) apexes: Vec<Apex>,
     pub(crate) ttl_seconds: u32,
     pub(crate) negative_ttl_seconds: u32,
     pub(crate) name_server: Addresses,
+    /// Of the apexes and the TTL.
     pub(crate) hash: u64,
 }
 
 /// One zone.
+#[derive(Clone)]
 pub(crate) struct Apex {
     pub(crate) zone: ZoneName,
     pub(crate) name: Name,
@@ -62,7 +65,7 @@ impl Origin {
             .collect();
         let ttl_seconds = config.ttl_seconds.min(TTL_SECONDS_MAX);
         let name_server = Addresses::new(&config.name_server_addresses);
-        let mut hash = xxh3_64_with_seed(&ttl_seconds.to_be_bytes(), name_server.hash());
+        let mut hash = xxh3_64(&ttl_seconds.to_be_bytes());
         for apex in &apexes {
             hash = xxh3_64_with_seed(apex.name.as_wire(), hash);
         }

@@ -106,6 +106,13 @@ impl Zones {
         Self { gateway: Arc::new(gateway), reverse: Arc::new(reverse), ..self.clone() }.hashed()
     }
 
+    /// The same zones with their name servers at these addresses, as [`ZoneConfig::name_server_addresses`].
+    #[must_use]
+    pub fn with_name_server(&self, addresses: &[IpAddr]) -> Self {
+        let origin = Origin { name_server: Addresses::new(addresses), ..(*self.origin).clone() };
+        Self { origin: Arc::new(origin), ..self.clone() }.hashed()
+    }
+
     /// The same zones with this service told by an HTTPS record at every name (RFC 9460), or with none, as by default.
     #[must_use]
     pub fn with_https(&self, service: Option<&HttpsService>) -> Self {
@@ -214,7 +221,8 @@ impl Zones {
     fn hashed(self) -> Self {
         let https = self.https.as_ref().map_or(0, |https| https.hash(1));
         let reverse = self.reverse.target.as_ref().map_or(0, |target| target.hash(1));
-        let hashes = [self.names_hash, self.origin.hash, self.gateway.hash(), https, reverse];
+        let (origin, server) = (self.origin.hash, self.origin.name_server.hash());
+        let hashes = [self.names_hash, origin, server, self.gateway.hash(), https, reverse];
         let octets: Vec<u8> = hashes.into_iter().flat_map(u64::to_be_bytes).collect();
         Self { hash: xxh3_64(&octets), ..self }
     }

@@ -64,6 +64,21 @@ fn the_hash_moves_with_all_content_and_with_nothing_else() {
 }
 
 #[test]
+fn the_name_server_moves_and_everything_else_stays() {
+    let address = |text: &str| text.parse::<IpAddr>().unwrap();
+    let made = |name_server: Vec<IpAddr>| {
+        let config = ZoneConfig { name_server_addresses: name_server, ..config() };
+        Zones::new(&config).with_addresses(&[address("10.0.0.1")]).with_changes(&hostnames(&["b.a.test"]), [])
+    };
+    let moved = [vec![], vec![address("10.9.9.8"), address("fd00::8")]];
+    for name_server in moved {
+        let zones = made(vec![address("10.9.9.9")]).with_name_server(&name_server);
+        assert_eq!((zones.dump(), zones.hash), (made(name_server.clone()).dump(), made(name_server).hash));
+        assert_ne!(zones.hash, made(vec![address("10.9.9.9")]).hash);
+    }
+}
+
+#[test]
 fn the_dump_is_a_zone_file() {
     let zones = Zones::new(&config()).with_changes(&hostnames(&["b.xcc.test", "*.a.xcc.test"]), []);
     let soa = |zone: &str, serial: u32| {

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
-use xcc_kube::dns_config::{self, DnsConfigOptions};
+use xcc_kube::dns_config::{self, DnsConfigOptions, ObjectName};
 use xcc_kube::importing::{ImportStatus, ImportingCluster};
 use xcc_kube::session::HealthBoard;
 use xcc_kube::xds_certificates::{self, XdsCertificates};
@@ -57,12 +57,12 @@ impl Kubernetes {
         listed
     }
 
-    /// Follows the addresses of the gateway's Service.
-    pub(crate) fn gateway_addresses(
+    /// Follows the addresses of a Service; none while they are not known.
+    pub(crate) fn service_addresses(
         &self,
-        args: &ServeArgs,
+        service: &ObjectName,
     ) -> anyhow::Result<watch::Receiver<Option<Vec<IpAddr>>>> {
-        Ok(self.cluster.watch_gateway_service(&args.gateway_service.to_string())?)
+        Ok(self.cluster.watch_service_addresses(&service.to_string())?)
     }
 
     /// Keeps the certificates of mutual TLS in Secrets, and tells those that the xDS server needs.

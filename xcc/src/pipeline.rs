@@ -64,6 +64,8 @@ pub(crate) struct Connections {
     pub(crate) gateway_addresses: watch::Receiver<Option<Vec<IpAddr>>>,
     /// Which remotes there are besides those of flags; none while that is not known.
     pub(crate) listed: watch::Receiver<Option<BTreeSet<RemoteName>>>,
+    /// Where resolvers reach DNS, none while that is not known.
+    pub(crate) name_server_addresses: watch::Receiver<Option<Vec<IpAddr>>>,
     pub(crate) clients: Clients,
     pub(crate) responder: Responder,
     pub(crate) metrics: PipelineMetrics,
@@ -174,6 +176,7 @@ impl Pipeline {
         let mut clients_changed = self.connections.clients.changed();
         let mut forms_changed = self.publisher.wanted_changed();
         self.take_gateway_addresses();
+        self.take_name_server_addresses();
         self.recall(recalled);
         loop {
             let wake_at = self.wake_at(Instant::now());
@@ -185,6 +188,7 @@ impl Pipeline {
                 Ok(()) = forms_changed.changed() => self.publish_wanted_forms(),
                 Ok(()) = self.connections.listed.changed() => self.take_list(),
                 Ok(()) = self.connections.gateway_addresses.changed() => self.take_gateway_addresses(),
+                Ok(()) = self.connections.name_server_addresses.changed() => self.take_name_server_addresses(),
                 () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
             }
             self.turn(Instant::now());
@@ -231,6 +235,17 @@ impl Pipeline {
         }
         self.policy.gateway_addresses = addresses.into_iter().collect();
         self.touched.extend(self.inventory.remotes().keys().map(|name| (name.clone(), Touched::ALL)));
+    }
+
+    /// NS and SOA name a server, and this is where it is.
+    fn take_name_server_addresses(&mut self) {
+        let addresses =
+            self.connections.name_server_addresses.borrow_and_update().clone().unwrap_or_default();
+        info!(?addresses, "addresses of the zones' name server");
+        self.zones = self.zones.with_name_server(&addresses);
+        if self.waiting_for_gateway.is_none() {
+            self.connections.responder.publish(self.zones.clone());
+        }
     }
 
     fn wake_at(&self, now: Instant) -> Option<Instant> {

@@ -90,6 +90,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             Some(kubernetes) => kubernetes.list_remotes(&tasks, &shutdown),
             None => watch::channel(Some(BTreeSet::new())).1,
         },
+        name_server_addresses: name_server_addresses(args, kubernetes.as_ref())?,
         clients: xds.clients(),
         responder: responder.clone(),
         metrics: PipelineMetrics::register(&mut registry),
@@ -111,7 +112,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         import_policy(&args.gateway, &args.gateway_addresses),
         gate(args),
         Publisher::new(gateway_config(&args.gateway), stores.clone()),
-        args.dns.extend(&zones(&args.gateway, &[], args.dns.name_server())),
+        args.dns.extend(&zones(&args.gateway, &[])),
         guards,
     );
     for source in sources {
@@ -178,8 +179,23 @@ fn gateway_addresses(
     kubernetes: Option<&Kubernetes>,
 ) -> anyhow::Result<watch::Receiver<Option<Vec<IpAddr>>>> {
     match kubernetes {
-        Some(kubernetes) if args.gateway_addresses.is_empty() => kubernetes.gateway_addresses(args),
+        Some(kubernetes) if args.gateway_addresses.is_empty() => {
+            kubernetes.service_addresses(&args.gateway_service)
+        }
         _ => Ok(watch::channel(Some(args.gateway_addresses.clone())).1),
+    }
+}
+
+/// Where resolvers reach DNS: as the flags say, else as its Service says.
+fn name_server_addresses(
+    args: &ServeArgs,
+    kubernetes: Option<&Kubernetes>,
+) -> anyhow::Result<watch::Receiver<Option<Vec<IpAddr>>>> {
+    match kubernetes {
+        Some(kubernetes) if args.dns.dns_name_server.is_empty() => {
+            kubernetes.service_addresses(&args.dns.dns_service)
+        }
+        _ => Ok(watch::channel(Some(args.dns.name_server())).1),
     }
 }
 
@@ -199,12 +215,12 @@ pub(crate) fn gateway_config(gateway: &GatewayArgs) -> GatewayConfig {
     GatewayConfig::new(gateway.gateway_bind, gateway.gateway_port_offset)
 }
 
-/// The zones without any names.
-pub(crate) fn zones(gateway: &GatewayArgs, addresses: &[IpAddr], name_server: Vec<IpAddr>) -> Zones {
+/// The zones without any names, whose name server's addresses are not known yet.
+pub(crate) fn zones(gateway: &GatewayArgs, addresses: &[IpAddr]) -> Zones {
     let config = ZoneConfig {
         apexes: gateway.zones.clone(),
         ttl_seconds: gateway.dns_ttl_seconds,
-        name_server_addresses: name_server,
+        name_server_addresses: vec![],
     };
     Zones::new(&config).with_addresses(addresses)
 }

@@ -3,10 +3,10 @@
 //! Reading needs no leader: every replica watches and serves. Writing does ([`StatusWriter`]). Must not know what is
 //! imported or programmed: the pipeline says so ([`ImportStatus`]).
 
-mod gateway_service;
 mod kinds;
 mod lease;
 mod remotes;
+mod service_addresses;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,14 +130,14 @@ impl ImportingCluster {
         remotes::run(self.clone(), updates, health, known, shutdown).await;
     }
 
-    /// Follows the addresses of the gateway's Service, `NAMESPACE/NAME`: those of its load balancer if it has one, else
+    /// Follows the addresses of a Service, `NAMESPACE/NAME`, such as the gateway's: those of its load balancer if it has one, else
     /// its ClusterIPs, of both families. None while they are not known: before the first answer, and when there is no
     /// such Service. What is known stays while the API server is away. Ends when the receiver is dropped.
-    pub fn watch_gateway_service(
+    pub fn watch_service_addresses(
         &self,
         namespace_and_name: &str,
     ) -> Result<watch::Receiver<Option<Vec<IpAddr>>>, ImportingError> {
-        gateway_service::follow_service(self.connection.clone(), namespace_and_name)
+        service_addresses::follow_service(self.connection.clone(), namespace_and_name)
     }
 
     /// Prepares what writes back, for [`StatusWriter::run`].

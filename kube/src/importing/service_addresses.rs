@@ -1,4 +1,4 @@
-//! The addresses of the gateway's Service.
+//! The addresses of a Service of xcc's own: the gateway's, or the one of DNS.
 
 use std::net::IpAddr;
 
@@ -97,8 +97,8 @@ fn take(
         let modified = *current != known;
         if modified {
             match &known {
-                Some(addresses) => info!(service, ?addresses, "the gateway's addresses"),
-                None => warn!(service, "the gateway's Service is not there or has no address: create it"),
+                Some(addresses) => info!(service, ?addresses, "the Service's addresses"),
+                None => warn!(service, "the Service is not there or has no address: create it"),
             }
             *current = known;
         }

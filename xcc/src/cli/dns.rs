@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use clap::Args;
 use ipnet::IpNet;
 use xcc_dns::{DnsConfig, HttpsService, RateLimit, Zones};
+use xcc_kube::dns_config::{DnsConfigOptions, ObjectName};
 use xcc_model::Hostname;
 
 /// How DNS is answered, and whom.
@@ -16,9 +17,13 @@ pub(crate) struct DnsArgs {
     pub(crate) dns_listen: SocketAddr,
 
     /// An address of ns.dns.ZONE, the name server that NS records name: where resolvers reach --dns-listen; repeatable
-    /// [default: the address of --dns-listen, if it is one].
+    /// [default: with --kubernetes the addresses of --dns-service, else the address of --dns-listen, if it is one].
     #[arg(long, env = "XCC_DNS_NAME_SERVER", value_name = "ADDRESS", value_delimiter = ',')]
-    dns_name_server: Vec<IpAddr>,
+    pub(crate) dns_name_server: Vec<IpAddr>,
+
+    /// With --kubernetes: the Service at which resolvers reach --dns-listen.
+    #[arg(long, env = "XCC_DNS_SERVICE", value_name = "NAMESPACE/NAME", default_value = DnsConfigOptions::DNS_SERVICE)]
+    pub(crate) dns_service: ObjectName,
 
     /// UDP sockets, each with a thread of its own [default: one for each processor, up to 8].
     #[arg(long, env = "XCC_DNS_UDP_SOCKETS", value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -64,7 +69,7 @@ impl DnsArgs {
         }
     }
 
-    /// Where the zones' name server is reached, if that can be said.
+    /// Where the zones' name server is reached without a Service, if that can be said.
     pub(crate) fn name_server(&self) -> Vec<IpAddr> {
         if !self.dns_name_server.is_empty() {
             return self.dns_name_server.clone();
@@ -138,6 +143,7 @@ mod tests {
         assert_eq!(server(&["--dns-listen=0.0.0.0:53"]), [""; 0]);
         let flags = ["--dns-listen=0.0.0.0:53", "--dns-name-server=192.0.2.1,2001:db8::1"];
         assert_eq!(server(&flags), ["192.0.2.1", "2001:db8::1"]);
+        assert_eq!(parse(&[]).dns_service.to_string(), "cross-cluster-connectivity/xcc-dns");
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &TranslateArgs) -> anyhow::Result<ExitCode> {
     diagnostics.sort();
     let mut document = describe(&resources)?;
     document.insert("diagnostics".to_owned(), serde_json::to_value(&diagnostics)?);
-    let zones = zones(&args.gateway, &addresses, vec![]).with_changes(table.imports.keys(), []);
+    let zones = zones(&args.gateway, &addresses).with_changes(table.imports.keys(), []);
     document.insert("zone".to_owned(), serde_json::to_value(zones.dump())?);
     super::print(&super::render(&Value::Object(document), args.output)?)?;
     Ok(if diagnostics.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_DIAGNOSTICS) })

@@ -97,8 +97,11 @@ fn change(responder: &Responder, mut zones: Zones, interval: Duration) -> Result
     for name in changing.iter().cycle() {
         std::thread::sleep(interval);
         let name = std::slice::from_ref(name);
-        zones =
-            if zones.contains(&name[0]) { zones.with_changes([], name) } else { zones.with_changes(name, []) };
+        zones = if zones.contains(&name[0]) {
+            zones.with_changes([], name)
+        } else {
+            zones.with_changes(name, [])
+        };
         responder.publish(zones.clone());
     }
     Ok(())

@@ -28,6 +28,8 @@ pub async fn walk(world: &mut World, progress: Progress) -> Result<()> {
     let before = cluster_ips(to).await?;
     ensure!(before.len() == 2, "the gateway's Service should have both families: {before:?}");
     answered(to, &before).await?;
+    name_server_resolves(to).await?;
+    progress.say("the zone's name server resolves to the Service xcc-dns");
 
     patch(to, &json!({"spec": {"type": "LoadBalancer"}}), &[]).await?;
     let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": BALANCED}]}}});
@@ -62,6 +64,24 @@ async fn answered(cluster: &Cluster, addresses: &BTreeSet<String>) -> Result<()>
         let answers = text(&dig(cluster, &["+short", "A", NAME, "AAAA"]).await?);
         let is: BTreeSet<String> = answers.lines().map(|line| line.trim().to_owned()).collect();
         ensure!(is == *addresses, "it is answered with {is:?}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// The name server that NS names is where the cluster's DNS asks xcc: the addresses of that Service.
+async fn name_server_resolves(cluster: &Cluster) -> Result<()> {
+    let path = "--output=jsonpath={.spec.clusterIPs[*]}";
+    let ips = cluster.kubectl(&["get", "service", "xcc-dns", "--namespace", NAMESPACE, path]).await?;
+    let want: BTreeSet<&str> = ips.split_whitespace().collect();
+    ensure!(!want.is_empty(), "the Service xcc-dns has no address");
+    let server = "ns.dns.xcc.test";
+    wait::until(&format!("{server} is {want:?}"), PATIENCE, async || {
+        // Through the cluster's DNS, as a pod asks.
+        let argv = ["dig", "+short", "+time=2", "+tries=2", server, "A", server, "AAAA"];
+        let answers = text(&cluster.exec_in_client(&argv).await?);
+        let is: BTreeSet<&str> = answers.lines().map(str::trim).collect();
+        ensure!(is == want, "it is {is:?}");
         Ok(Some(()))
     })
     .await
