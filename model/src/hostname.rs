@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Longest name in presentation form without the trailing dot (RFC 1035, section 3.1: 255 octets on the wire).
 const NAME_LENGTH_MAX: usize = 253;
+/// Longest zone: the longest of its own names has 11 characters more ([`ZoneName::mailbox`]).
+const ZONE_LENGTH_MAX: usize = NAME_LENGTH_MAX - "hostmaster.".len();
 /// Longest label (RFC 1035, section 2.3.4).
 const LABEL_LENGTH_MAX: usize = 63;
 /// Zones that belong to others and that no gateway may answer for: the cluster's own names, this host's, reverse
@@ -138,6 +140,13 @@ pub enum ZoneNameError {
         /// What is wrong with it.
         source: HostnameError,
     },
+    /// Over 242 characters.
+    #[error("zone {zone:?} has {length} characters: at most {ZONE_LENGTH_MAX} leave room for its own names",
+        length = .zone.len())]
+    TooLong {
+        /// The zone, normalised.
+        zone: String,
+    },
     /// A domain that belongs to the cluster, to the host or to reverse lookup.
     #[error("zone {zone:?} lies in {domain}, which is not ours to answer for")]
     OfOthers {
@@ -157,6 +166,9 @@ impl ZoneName {
             return Err(invalid(HostnameError::Wildcard));
         }
         check_labels(&name).map_err(invalid)?;
+        if name.len() > ZONE_LENGTH_MAX {
+            return Err(ZoneNameError::TooLong { zone: name });
+        }
         let within = |domain: &&str| {
             name.strip_suffix(*domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
@@ -306,6 +318,20 @@ mod tests {
         ] {
             assert_eq!(zone.reserves(&Hostname::parse(name).unwrap()), reserved, "{name}");
         }
+    }
+
+    /// RFC 1035, section 2.3.4, holds for the names in a zone's SOA as well.
+    #[test]
+    fn zones_leave_room_for_their_own_names() {
+        let zone = |length: usize| {
+            let name = format!("{}test", "a.".repeat((length - 4) / 2));
+            (name.len() == length).then_some(name).expect("an even length")
+        };
+        let longest = ZoneName::parse(&zone(242)).unwrap();
+        assert_eq!(longest.mailbox().len(), NAME_LENGTH_MAX);
+        assert!(longest.name_server().len() <= NAME_LENGTH_MAX);
+        let error = ZoneName::parse(&zone(244)).unwrap_err();
+        assert!(error.to_string().ends_with("has 244 characters: at most 242 leave room for its own names"));
     }
 
     #[test]
