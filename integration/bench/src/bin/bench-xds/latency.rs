@@ -83,7 +83,7 @@ async fn connect(port: u16, clients: usize) -> Result<Swarm> {
 async fn of_input(arguments: &Arguments, services: usize, clients: usize) -> Result<Vec<f64>> {
     let folder = tempfile::Builder::new().prefix("xcc-bench-").tempdir()?;
     manifests::write(folder.path(), services)?;
-    let serve = Serve::start(&arguments.xcc, folder.path())?;
+    let serve = Serve::start(&arguments.xcc, folder.path(), None)?;
     serve.ready().await?;
     let mut swarm = connect(serve.port(), clients).await?;
     let mut times = Vec::new();

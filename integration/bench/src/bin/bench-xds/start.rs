@@ -1,4 +1,5 @@
-//! B5: from the start of the process until all clients hold everything. Ours is the real `xcc serve` over files.
+//! B5: from the start of the process until all clients hold everything. Ours is the real `xcc serve` over files, without and
+//! with a state that an earlier process left in `--state-dir`.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -20,6 +21,8 @@ use crate::report::Figure;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(1);
+/// How long `xcc serve` gathers changes before it writes its state.
+const SAVE_DELAY: Duration = Duration::from_secs(1);
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// A running `xcc serve`.
@@ -30,7 +33,7 @@ pub(crate) struct Serve {
 
 impl Serve {
     /// Starts it over the folders of remotes below this one.
-    pub(crate) fn start(xcc: &Path, manifests: &Path) -> Result<Self> {
+    pub(crate) fn start(xcc: &Path, manifests: &Path, state: Option<&Path>) -> Result<Self> {
         let ports = [free_port()?, free_port()?, free_port()?];
         let address = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
         let peer = Peer::start("xcc serve", |_| {
@@ -38,6 +41,9 @@ impl Serve {
             command.args(["serve", "--gateway-address", "192.0.2.1"]);
             command.args(["--xds-listen", &address(ports[0]), "--dns-listen", &address(ports[1])]);
             command.args(["--admin-listen", &address(ports[2])]);
+            if let Some(state) = state {
+                command.arg("--state-dir").arg(state);
+            }
             for number in 0..REMOTES {
                 let name = remote(number);
                 command.arg("--remote").arg(format!("{name}=dir:{}", manifests.join(&name).display()));
@@ -87,10 +93,19 @@ pub(crate) async fn rows(arguments: &Arguments) -> Result<Vec<Row>> {
         let (mut seconds, mut cpu, mut peak) = (Figure::default(), Figure::default(), Figure::default());
         let folder = tempfile::Builder::new().prefix("xcc-bench-").tempdir()?;
         manifests::write(folder.path(), services)?;
+        let state = tempfile::Builder::new().prefix("xcc-bench-").tempdir()?;
+        let (mut again, mut again_peak) = (Figure::default(), Figure::default());
+        keep_state(&arguments.xcc, folder.path(), state.path(), clients).await?;
         for round in 0..arguments.rounds {
             for kind in arguments.servers(round) {
                 let started = match kind {
-                    Kind::Xcc => of_serve(&arguments.xcc, folder.path(), clients).await?,
+                    Kind::Xcc => {
+                        let started =
+                            of_serve(&arguments.xcc, folder.path(), Some(state.path()), clients).await?;
+                        again.add(kind, started.seconds);
+                        again_peak.add(kind, started.peak_mib);
+                        of_serve(&arguments.xcc, folder.path(), None, clients).await?
+                    }
                     peer => of_peer(peer, services, clients).await?,
                 };
                 seconds.add(kind, started.seconds);
@@ -108,14 +123,32 @@ pub(crate) async fn rows(arguments: &Arguments) -> Result<Vec<Row>> {
         if services == arguments.size(50_000) {
             rows.extend(seconds.budget("B5.time.budget", &case, 1.0, "s"));
             rows.extend(peak.budget("B5.peak.budget", &case, 200.0, "MiB RSS"));
+            let case = format!("{case}, with a state from before");
+            rows.extend(again.budget("B5.time.state", &case, 1.0, "s"));
+            rows.extend(again_peak.budget("B5.peak.state", &case, 200.0, "MiB RSS"));
         }
     }
     Ok(rows)
 }
 
-async fn of_serve(xcc: &Path, manifests: &Path, clients: usize) -> Result<Started> {
+/// Runs once until the state is on disk.
+async fn keep_state(xcc: &Path, manifests: &Path, state: &Path, clients: usize) -> Result<()> {
+    let serve = Serve::start(xcc, manifests, Some(state))?;
+    serve.ready().await?;
+    drop(finish(serve.port(), serve.id(), clients, Instant::now()).await?);
+    let written = async {
+        while std::fs::read_dir(state).is_ok_and(|mut files| files.next().is_none()) {
+            tokio::time::sleep(POLL).await;
+        }
+        // The whole of it: the state is written again a second after the last change.
+        tokio::time::sleep(3 * SAVE_DELAY).await;
+    };
+    tokio::time::timeout(PATIENCE, written).await.context("xcc serve keeps no state")
+}
+
+async fn of_serve(xcc: &Path, manifests: &Path, state: Option<&Path>, clients: usize) -> Result<Started> {
     let start = Instant::now();
-    let serve = Serve::start(xcc, manifests)?;
+    let serve = Serve::start(xcc, manifests, state)?;
     serve.ready().await?;
     finish(serve.port(), serve.id(), clients, start).await
 }
