@@ -44,7 +44,7 @@ pub struct TypeStatus {
 pub struct Parked {
     /// The version that it refused.
     pub version: ResourceVersion,
-    /// The client's error text, cut at [`NACK_MESSAGE_BYTES_MAX`].
+    /// The client's error text; its middle is cut out beyond [`NACK_MESSAGE_BYTES_MAX`].
     pub message: Arc<str>,
 }
 
@@ -55,7 +55,7 @@ pub struct Nack {
     pub version: ResourceVersion,
     /// The nonce of the refused response.
     pub nonce: String,
-    /// The client's error text, cut at [`NACK_MESSAGE_BYTES_MAX`].
+    /// The client's error text; its middle is cut out beyond [`NACK_MESSAGE_BYTES_MAX`].
     pub message: String,
     /// When it came; seconds since 1970 when serialised.
     #[serde(serialize_with = "unix_seconds")]

@@ -1,6 +1,8 @@
 //! The xDS server as other people's software sees it: the program `serve-dir` of the crate `xcc-xds`, and clients that
 //! share no code with it.
 
+mod envoy;
+
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};

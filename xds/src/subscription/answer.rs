@@ -1,6 +1,6 @@
 //! What the client says to a response: ACK or NACK, and who is to blame for a NACK.
 
-use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use super::{Acknowledged, Cause, Outstanding, Subscription};
 use crate::{
@@ -14,6 +14,8 @@ use crate::{
 const REFUSED_VERSIONS_MAX: usize = 4;
 /// For how many resources refused versions are remembered.
 const REFUSED_NAMES_MAX: usize = 1024;
+/// Stands in a NACK's text for what was cut out of it.
+const CUT_MARK: &str = " [...] ";
 /// Responses with more resources than this are not searched for the names that a NACK's text mentions.
 const NACK_SEARCHED_MAX: usize = 1024;
 
@@ -70,7 +72,7 @@ impl Subscription {
     /// A refused version of a resource is never sent again on this stream; the next different one is. Where several may be
     /// to blame, they are tried apart.
     fn park(&mut self, outstanding: &Outstanding, error: &ErrorDetail, now: SystemTime) {
-        let message: Arc<str> = cut(&error.message, NACK_MESSAGE_BYTES_MAX).into();
+        let message: Arc<str> = cut(&error.message, NACK_MESSAGE_BYTES_MAX).as_ref().into();
         let blamed = self.blamed(outstanding);
         let named = named(&blamed, &message);
         self.status.nacks += 1;
@@ -160,13 +162,27 @@ fn remember<T: Clone + PartialEq>(refused: &mut Vec<T>, new: &T) {
     }
 }
 
-/// The names of resources that the text of a NACK holds, as Envoy's does for Cluster and Listener.
+/// The resources that the text of a NACK blames. Envoy's texts are `Error adding/updating cluster(s) a: why, b: why`, and
+/// where a field has a forbidden value the whole resource as protobuf's text, its name first, and then why. Both may go
+/// on to mention other resources, which are not to blame: the first name counts, and each that a colon follows.
 fn named(resources: &[Arc<Resource>], message: &str) -> BTreeSet<Arc<str>> {
-    match resources.len() {
-        0 | 1 => BTreeSet::new(),
-        len if len > NACK_SEARCHED_MAX => BTreeSet::new(),
-        _ => resources.iter().map(|r| r.name()).filter(|name| mentions(message, name)).cloned().collect(),
+    if resources.len() < 2 || resources.len() > NACK_SEARCHED_MAX {
+        return BTreeSet::new();
     }
+    let mut names = BTreeSet::new();
+    let mut first: Option<(usize, &Arc<str>)> = None;
+    for name in resources.iter().map(|resource| resource.name()) {
+        for at in mentions(message, name) {
+            if message[at + name.len()..].starts_with(':') {
+                names.insert(Arc::clone(name));
+            }
+            if first.is_none_or(|(earliest, _)| at < earliest) {
+                first = Some((at, name));
+            }
+        }
+    }
+    names.extend(first.map(|(_, name)| Arc::clone(name)));
+    names
 }
 
 /// Tells a whole state from others at the same version: what it holds depends on what is subscribed to.
@@ -181,10 +197,10 @@ pub(super) fn state_id(version: &ResourceVersion, resources: &[Arc<Resource>]) -
     ResourceVersion::of(text.as_bytes())
 }
 
-/// Whether the text holds the name as a word of its own.
-fn mentions(text: &str, name: &str) -> bool {
+/// Where the text holds the name as a word of its own.
+fn mentions<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = usize> + 'a {
     let in_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '/' | '.' | '+' | '~');
-    text.match_indices(name).any(|(at, _)| {
+    text.match_indices(name).map(|(at, _)| at).filter(move |&at| {
         let before = text[..at].chars().next_back();
         let mut after = text[at + name.len()..].chars();
         // A full stop after the name ends the sentence, unless the name goes on.
@@ -197,35 +213,62 @@ fn mentions(text: &str, name: &str) -> bool {
     })
 }
 
-fn cut(text: &str, bytes_max: usize) -> &str {
+/// The text without its middle if it is longer: Envoy's may hold a whole resource, and says why at the end.
+fn cut(text: &str, bytes_max: usize) -> Cow<'_, str> {
     if text.len() <= bytes_max {
-        return text;
+        return text.into();
     }
-    let end = (0..=bytes_max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    &text[..end]
+    let half = bytes_max.saturating_sub(CUT_MARK.len()) / 2;
+    let head = &text[..text.floor_char_boundary(half)];
+    let tail = &text[text.ceil_char_boundary(text.len() - half)..];
+    format!("{head}{CUT_MARK}{tail}").into()
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::type_url::TypeUrl;
 
     #[test]
     fn a_nack_names_its_resources_as_words() {
         let text = "Error adding/updating listener(s) web/443: no such filter. Also api.";
-        assert!(mentions(text, "web/443"));
-        assert!(mentions(text, "api"));
+        let is_mentioned = |name| mentions(text, name).next().is_some();
+        assert!(is_mentioned("web/443"));
+        assert!(is_mentioned("api"));
         for other in ["web", "443", "eb/443", "web/44", "x"] {
-            assert!(!mentions(text, other), "{other}");
+            assert!(!is_mentioned(other), "{other}");
         }
         for joined in ["cluster(s) east+west/443: bad", "cluster(s) west/443~2: bad"] {
-            assert!(!mentions(joined, "west/443"), "{joined}");
+            assert!(mentions(joined, "west/443").next().is_none(), "{joined}");
         }
     }
 
     #[test]
-    fn texts_are_cut_between_characters() {
-        assert_eq!(cut("añb", 2), "a");
-        assert_eq!(cut("añb", 3), "añ");
+    fn names_that_a_nack_only_mentions_are_not_blamed() {
+        let resources: Vec<_> = ["api", "db", "web"]
+            .map(|name| {
+                Arc::new(Resource::from_encoded(TypeUrl::VirtualHost, name, Bytes::from_static(&[8, 1])))
+            })
+            .into();
+        let blamed = |text| named(&resources, text).iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        // As Envoy 1.36 and 1.40 word them.
+        let forbidden = "goo.gle/debugproto  \nname: \"web\"\ntype: EDS\neds_cluster_config {\n  service_name: \"api\"\n}\n\
+            : Proto constraint validation failed (ClusterValidationError.CommonLbConfig: embedded message failed)";
+        assert_eq!(blamed(forbidden), ["web"]);
+        assert_eq!(blamed("Error adding/updating cluster(s) web: unknown cluster 'db'"), ["web"]);
+        assert_eq!(blamed("Error adding/updating cluster(s) web: bad, api: worse"), ["api", "web"]);
+        assert!(blamed("I do not like it").is_empty());
+    }
+
+    #[test]
+    fn texts_are_cut_in_the_middle_between_characters() {
         assert_eq!(cut("ab", 9), "ab");
+        let text = format!("name: ñ{}ñ because", "x".repeat(100));
+        for bytes_max in 20..60 {
+            let cut = cut(&text, bytes_max);
+            assert!(cut.len() <= bytes_max && cut.starts_with("name: ") && cut.ends_with("ecause"), "{cut}");
+        }
     }
 }

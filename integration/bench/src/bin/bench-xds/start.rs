@@ -135,7 +135,7 @@ pub(crate) async fn rows(arguments: &Arguments) -> Result<Vec<Row>> {
 async fn keep_state(xcc: &Path, manifests: &Path, state: &Path, clients: usize) -> Result<()> {
     let serve = Serve::start(xcc, manifests, Some(state))?;
     serve.ready().await?;
-    drop(finish(serve.port(), serve.id(), clients, Instant::now()).await?);
+    finish(serve.port(), serve.id(), clients, Instant::now()).await?;
     let written = async {
         while std::fs::read_dir(state).is_ok_and(|mut files| files.next().is_none()) {
             tokio::time::sleep(POLL).await;
