@@ -23,7 +23,7 @@ pub enum Kind {
     GcpSnapshot,
     /// go-control-plane's LinearCaches in a MuxCache.
     GcpLinear,
-    /// The crate rust-control-plane.
+    /// The crate rust-control-plane: the state of the world only.
     RustControlPlane,
 }
 
@@ -46,6 +46,11 @@ impl Kind {
             Self::GcpLinear => "gcp-linear",
             Self::RustControlPlane => "rcp",
         }
+    }
+
+    /// Whether it speaks delta.
+    pub fn has_delta(self) -> bool {
+        self != Self::RustControlPlane
     }
 
     fn command(self, programs: &Path) -> Command {

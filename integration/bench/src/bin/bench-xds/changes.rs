@@ -56,7 +56,8 @@ pub(crate) async fn rows(arguments: &Arguments) -> Result<Vec<Row>> {
     }
     let mut rows = cpu_rows(&figures);
     rows.extend(growth(arguments, &figures));
-    rows.extend(octet_rows(arguments, &figures).await?);
+    rows.extend(octet_rows(arguments, &figures));
+    rows.extend(sotw_rows(arguments).await?);
     Ok(rows)
 }
 
@@ -169,31 +170,18 @@ fn growth(arguments: &Arguments, figures: &BTreeMap<(Case, &'static str), Figure
     Some(row.with_limit(Limit::AtMost(1.3)))
 }
 
-async fn octet_rows(
-    arguments: &Arguments,
-    figures: &BTreeMap<(Case, &'static str), Figure>,
-) -> Result<Vec<Row>> {
+/// The figures of each client's octets, by their ids in rows and in figures.
+const EVENTS: [(&str, &str, &str, Value); 4] = [
+    ("node", "node-octets", "one node changes", |measured| measured.node_octets),
+    ("add", "add-octets", "one service more", |measured| measured.add_octets),
+    ("remove", "remove-octets", "one service less", |measured| measured.remove_octets),
+    ("same", "same-octets", "nothing changes", |measured| measured.same_octets),
+];
+
+fn octet_rows(arguments: &Arguments, figures: &BTreeMap<(Case, &'static str), Figure>) -> Vec<Row> {
     let case = (arguments.size(10_000), 1);
     let mut rows = Vec::new();
-    let mut sotw = BTreeMap::new();
-    for kind in arguments.servers(0) {
-        if kind != Kind::RustControlPlane {
-            sotw.insert(kind, measure(kind, case, Dialect::Sotw).await?);
-        }
-    }
-    let events: [(&str, &str, Value); 4] = [
-        ("node", "one node changes", |measured| measured.node_octets),
-        ("add", "one service more", |measured| measured.add_octets),
-        ("remove", "one service less", |measured| measured.remove_octets),
-        ("same", "nothing changes", |measured| measured.same_octets),
-    ];
-    for (name, what, value) in events {
-        let key = match name {
-            "node" => "node-octets",
-            "add" => "add-octets",
-            "remove" => "remove-octets",
-            _ => "same-octets",
-        };
+    for (name, key, what, _) in EVENTS {
         let Some(figure) = figures.get(&(case, key)) else { continue };
         let text = format!("octets to one gateway: {what}, {} services", case.0);
         rows.extend(figure.rows(&format!("B3.{name}"), &text, "B").into_iter().map(|(_, row)| row));
@@ -203,14 +191,35 @@ async fn octet_rows(
             "same" => rows.extend(figure.budget("B3.same.budget", &text, 1.0, "B")),
             _ => {}
         }
-        let text = format!("{text}, state of the world");
-        let ours = sotw.get(&Kind::Xcc).map(value).unwrap_or_default();
-        for (kind, measured) in sotw.iter().filter(|(kind, _)| **kind != Kind::Xcc) {
-            let id = format!("B3.{name}.sotw.{}", kind.id());
-            if value(measured) == 0.0 {
-                continue;
+    }
+    rows
+}
+
+/// The same with the state of the world, which one peer speaks only, at one size.
+async fn sotw_rows(arguments: &Arguments) -> Result<Vec<Row>> {
+    let case = (arguments.size(10_000), 1);
+    let mut figures: BTreeMap<&'static str, Figure> = BTreeMap::new();
+    for round in 0..arguments.rounds {
+        for kind in arguments.sotw_servers(round) {
+            let measured = measure(kind, case, Dialect::Sotw).await?;
+            let mut add = |name, value| figures.entry(name).or_default().add(kind, value);
+            add("node", measured.node_cpu_us);
+            add("add", measured.add_cpu_us);
+            for (_, key, _, value) in EVENTS {
+                add(key, value(&measured));
             }
-            rows.push(Row::new(&id, &text, ours, kind.name(), value(measured), "B"));
+        }
+    }
+    let mut rows = Vec::new();
+    for (name, key, what, _) in EVENTS {
+        let text = format!("octets to one gateway: {what}, {} services, state of the world", case.0);
+        if let Some(figure) = figures.get(key) {
+            rows.extend(figure.rows(&format!("B3.{name}.sotw"), &text, "B").into_iter().map(|(_, row)| row));
+        }
+        let text = format!("{what}: {} services, 1 clients, state of the world", case.0);
+        if let Some(figure) = figures.get(name) {
+            let id = format!("B1.{name}.sotw.{}", case.0);
+            rows.extend(figure.rows(&id, &text, "us CPU").into_iter().map(|(_, row)| row));
         }
     }
     Ok(rows)

@@ -36,7 +36,7 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "1,10,100,1000")]
     clients: Vec<usize>,
     /// Servers to compare with.
-    #[arg(long, value_delimiter = ',', default_value = "gcp-snapshot,gcp-linear")]
+    #[arg(long, value_delimiter = ',', default_value = "gcp-snapshot,gcp-linear,rust-control-plane")]
     peers: Vec<Kind>,
     /// Measurements of each figure; the median counts.
     #[arg(long, default_value_t = 5)]
@@ -89,13 +89,14 @@ impl Arguments {
         all.filter(|part| self.parts.is_empty() || self.parts.contains(part))
     }
 
-    /// Ours and the peers, in the order of a round.
+    /// Ours and the peers that speak delta, in the order of a round.
     fn servers(&self, round: usize) -> Vec<Kind> {
-        let mut servers = vec![Kind::Xcc];
-        servers.extend(&self.peers);
-        let turn = round % servers.len();
-        servers.rotate_left(turn);
-        servers
+        in_turn(round, self.peers.iter().copied().filter(|peer| peer.has_delta()))
+    }
+
+    /// Ours and all peers, in the order of a round, for what is measured with the state of the world.
+    fn sotw_servers(&self, round: usize) -> Vec<Kind> {
+        in_turn(round, self.peers.iter().copied())
     }
 
     /// The size that is closest to the one that a figure is defined for.
@@ -107,6 +108,14 @@ impl Arguments {
     fn client_count(&self, wanted: usize) -> usize {
         self.clients.iter().copied().min_by_key(|count| count.abs_diff(wanted)).unwrap_or(wanted)
     }
+}
+
+fn in_turn(round: usize, peers: impl Iterator<Item = Kind>) -> Vec<Kind> {
+    let mut servers = vec![Kind::Xcc];
+    servers.extend(peers);
+    let turn = round % servers.len();
+    servers.rotate_left(turn);
+    servers
 }
 
 #[tokio::main]
