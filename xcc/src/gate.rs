@@ -37,9 +37,9 @@ pub(crate) struct GatewayAcks {
 }
 
 impl GatewayAcks {
-    /// The same gateway as one that has ACKed nothing.
-    fn none_of(gateway: &Self) -> Self {
-        Self { acked: None, ..gateway.clone() }
+    /// What it carries on a port, or at all: nothing new where it refuses the listener.
+    fn acked_on(&self, port: Option<ServicePort>) -> Option<Generation> {
+        self.acked.filter(|_| !port.is_some_and(|port| self.refused.contains(&port)))
     }
 }
 
@@ -240,23 +240,24 @@ impl Gate {
         }
         self.settled = gateways.iter().all(|gateway| gateway.acked == self.newest_published);
         let ports = self.pending_ports();
-        let carried = gateways.iter().flat_map(|gateway| {
-            // What a gateway refuses is waited for as if it had ACKed nothing.
-            let refusing = (!gateway.refused.is_disjoint(&ports)).then(|| GatewayAcks::none_of(gateway));
-            [Some(gateway.clone()), refusing].into_iter().flatten()
+        let lags = gateways.iter().flat_map(|gateway| {
+            let on = ports.iter().copied().map(Some).chain([None]);
+            on.filter_map(|port| self.passed_over_at(gateway.acked_on(port), gateway.connected))
         });
-        self.pass_over_at =
-            carried.filter_map(|gateway| self.passed_over_at(&gateway)).filter(|at| *at > now).min();
+        self.pass_over_at = lags.filter(|at| *at > now).min();
         self.open |= self.safe(gateways, None, now).is_some();
-        self.let_through(gateways, now)
+        self.let_through(gateways, ports, now)
     }
 
-    fn let_through(&mut self, gateways: &[GatewayAcks], now: Instant) -> ZoneChange {
-        let safe: BTreeMap<_, _> = self
-            .pending_ports()
-            .into_iter()
-            .map(|port| (port, self.safe(gateways, Some(port), now)))
-            .collect();
+    /// Lets the pending names through that are safe; these are their ports.
+    fn let_through(
+        &mut self,
+        gateways: &[GatewayAcks],
+        ports: BTreeSet<ServicePort>,
+        now: Instant,
+    ) -> ZoneChange {
+        let safe: BTreeMap<_, _> =
+            ports.into_iter().map(|port| (port, self.safe(gateways, Some(port), now))).collect();
         let mut added = Vec::new();
         self.pending.retain(|hostname| match self.names.get_mut(hostname) {
             Some(name) if name.since.is_some() && name.routes_reach(&safe) => {
@@ -275,18 +276,15 @@ impl Gate {
         pending.flat_map(|name| name.import.routes.iter().map(|route| route.port)).collect()
     }
 
-    /// The generation up to which names on a port are carried by every gateway that counts. A gateway that refused the
-    /// port's listener carries nothing new on it, and everything else all the same.
+    /// The generation up to which names on a port are carried by every gateway that counts.
     fn safe(&self, gateways: &[GatewayAcks], port: Option<ServicePort>, now: Instant) -> Option<Generation> {
         if gateways.is_empty() {
             return self.presumed(now);
         }
-        let carried = gateways.iter().map(|gateway| match port {
-            Some(port) if gateway.refused.contains(&port) => GatewayAcks::none_of(gateway),
-            _ => gateway.clone(),
-        });
-        let waited_for = carried.filter(|gateway| !self.is_passed_over(gateway, now));
-        waited_for.map(|gateway| gateway.acked).min().flatten()
+        let carried = gateways.iter().map(|gateway| (gateway.acked_on(port), gateway.connected));
+        let waited_for = carried
+            .filter(|(acked, connected)| self.passed_over_at(*acked, *connected).is_none_or(|at| at > now));
+        waited_for.map(|(acked, _)| acked).min().flatten()
     }
 
     /// What the gateways of other replicas carry by now.
@@ -302,13 +300,13 @@ impl Gate {
 
     /// Whether a gateway lags so far behind another that names do not wait for it.
     pub(crate) fn is_passed_over(&self, gateway: &GatewayAcks, now: Instant) -> bool {
-        self.passed_over_at(gateway).is_some_and(|at| at <= now)
+        self.passed_over_at(gateway.acked, gateway.connected).is_some_and(|at| at <= now)
     }
 
     /// When a gateway that lags is passed over; none for one that does not. One that has just come gets its time, too.
-    fn passed_over_at(&self, gateway: &GatewayAcks) -> Option<Instant> {
-        let ahead = self.reached.iter().find(|(generation, _)| Some(*generation) > gateway.acked);
-        ahead.map(|(_, reached)| (*reached).max(gateway.connected) + LAG_MAX)
+    fn passed_over_at(&self, acked: Option<Generation>, connected: Instant) -> Option<Instant> {
+        let ahead = self.reached.iter().find(|(generation, _)| Some(*generation) > acked);
+        ahead.map(|(_, reached)| (*reached).max(connected) + LAG_MAX)
     }
 
     /// Whether anything depends on what gateways ACK next.

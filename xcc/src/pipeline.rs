@@ -230,9 +230,7 @@ impl Pipeline {
         let addresses = self.connections.gateway_addresses.borrow_and_update().clone().unwrap_or_default();
         info!(?addresses, "addresses of the gateway");
         self.zones = self.zones.with_addresses(&addresses);
-        if self.waiting_for_gateway.is_none() {
-            self.connections.responder.publish(self.zones.clone());
-        }
+        self.serve_zones();
         self.policy.gateway_addresses = addresses.into_iter().collect();
         self.touched.extend(self.inventory.remotes().keys().map(|name| (name.clone(), Touched::ALL)));
     }
@@ -243,9 +241,7 @@ impl Pipeline {
             self.connections.name_server_addresses.borrow_and_update().clone().unwrap_or_default();
         info!(?addresses, "addresses of the zones' name server");
         self.zones = self.zones.with_name_server(&addresses);
-        if self.waiting_for_gateway.is_none() {
-            self.connections.responder.publish(self.zones.clone());
-        }
+        self.serve_zones();
     }
 
     fn wake_at(&self, now: Instant) -> Option<Instant> {

@@ -54,7 +54,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     // Everything that can be wrong with the configuration is found before anything is served.
     let state = args.state_dir.as_deref().map(StateDirectory::open).transpose()?;
     let recalled = state.as_ref().map(StateDirectory::load).unwrap_or_default();
-    let mut known = state::remotes(&recalled);
+    let mut known =
+        state::remotes(&recalled, |name| sources::has_api_server(name, &args.remotes, args.kubernetes));
     let sources = sources::open(&args.remotes, &health, &mut known)?;
     let kubernetes = match args.kubernetes {
         true => Some(Kubernetes::connect(known).await?),

@@ -17,6 +17,14 @@ pub(crate) enum Source {
     Kubeconfig(Box<KubeconfigSource>),
 }
 
+/// Whether what an earlier process knew of a remote is compared with what its API server lists. Directories have none.
+pub(crate) fn has_api_server(remote: &RemoteName, flags: &[RemoteArg], kubernetes: bool) -> bool {
+    match flags.iter().find(|flag| flag.name == *remote) {
+        Some(flag) => matches!(flag.source, RemoteSource::Kubeconfig { .. }),
+        None => kubernetes,
+    }
+}
+
 /// Checks everything that can be wrong with what the flags name. What an earlier process knew of a remote is taken out of
 /// `known` by its source.
 pub(crate) fn open(

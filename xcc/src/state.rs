@@ -78,10 +78,13 @@ impl StateDirectory {
     }
 }
 
-/// What was kept, by remote.
-pub(crate) fn remotes(updates: &[Update]) -> BTreeMap<RemoteName, Remote> {
+/// What was kept of those remotes that are wanted.
+pub(crate) fn remotes(
+    updates: &[Update],
+    is_wanted: impl Fn(&RemoteName) -> bool,
+) -> BTreeMap<RemoteName, Remote> {
     let mut inventory = Inventory::default();
-    for update in updates {
+    for update in updates.iter().filter(|update| is_wanted(&update.remote)) {
         inventory.apply(update.clone());
     }
     inventory.remotes().clone()

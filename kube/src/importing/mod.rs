@@ -130,8 +130,8 @@ impl ImportingCluster {
         remotes::run(self.clone(), updates, health, known, shutdown).await;
     }
 
-    /// Follows the addresses of a Service, `NAMESPACE/NAME`, such as the gateway's: those of its load balancer if it has one, else
-    /// its ClusterIPs, of both families. None while they are not known: before the first answer, and when there is no
+    /// Follows the addresses of a Service, `NAMESPACE/NAME`, such as the gateway's: those of its load balancer if it has
+    /// one, else its ClusterIPs, of both families. None while they are not known: before the first answer, and when there is no
     /// such Service. What is known stays while the API server is away. Ends when the receiver is dropped.
     pub fn watch_service_addresses(
         &self,

@@ -80,14 +80,19 @@ impl Pipeline {
         }
         self.zones = self.zones.with_changes(&change.added, &change.removed);
         self.tell_origins(&change.added);
-        if self.waiting_for_gateway.is_none() {
-            self.connections.responder.publish(self.zones.clone());
-        }
+        self.serve_zones();
         for hostname in &change.added {
             info!(%hostname, "answered: every gateway carries it");
         }
         for hostname in &change.removed {
             info!(%hostname, "withdrawn: no longer answered");
+        }
+    }
+
+    /// Answers from the zones as they are, once a gateway carries what there was.
+    pub(super) fn serve_zones(&self) {
+        if self.waiting_for_gateway.is_none() {
+            self.connections.responder.publish(self.zones.clone());
         }
     }
 
@@ -99,9 +104,7 @@ impl Pipeline {
             return;
         }
         self.tell_origins(&answered);
-        if self.waiting_for_gateway.is_none() {
-            self.connections.responder.publish(self.zones.clone());
-        }
+        self.serve_zones();
     }
 
     /// Says at `_xcc.<name>` where names come from, for people who wonder.

@@ -45,15 +45,14 @@ impl Subscription {
         self.status.acks += 1;
         self.suspects.end_if_empty();
         if let Some(mut whole) = outstanding.whole {
+            // It may hold what was refused in company before, as the client held nothing then to go back to.
+            self.status.parked.retain(|name, parked| {
+                whole.get(name).is_none_or(|resource| *resource.version() != parked.version)
+            });
             if !self.wildcard {
                 whole = whole.into_iter().filter(|(name, _)| self.names.contains(name)).collect();
             }
             self.taken = Some(whole);
-            // It may hold what was refused in company before, as the client held nothing then to go back to.
-            let taken = &outstanding.resources;
-            self.status.parked.retain(|name, parked| {
-                !taken.iter().any(|r| r.name() == name && *r.version() == parked.version)
-            });
         }
         if let Some(generation) = outstanding.completes
             && !self.is_refused()
