@@ -32,6 +32,8 @@ SERVICES = {
 # How long a response may take on a busy machine, and how long silence has to last to count as silence.
 PATIENCE_S = 15
 QUIET_S = 0.4
+# How long a request that was handed to gRPC may take to the server on a busy machine.
+ARRIVAL_S = 0.5
 
 
 class Failed(AssertionError):
@@ -61,6 +63,8 @@ class Client:
         self.responses, self.names, self.nonces = queue.Queue(), {}, {}
         self.ended = self.ended_with = None
         self.sent = self.received = 0
+        # A request was sent that is no answer, and no response has come since.
+        self.unanswered = False
         self._requests = queue.Queue()
         self.channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1),
                                                        ("grpc.max_receive_message_length", -1)])
@@ -77,6 +81,7 @@ class Client:
         return self
 
     def __exit__(self, *_):
+        self.unanswered = False
         self.call.cancel()
         self._requests.put(None)
         self.channel.close()
@@ -85,6 +90,7 @@ class Client:
         try:
             for response in self.call:
                 self.received += 1
+                self.unanswered = False
                 self.nonces[response.type_url] = response.nonce
                 if self.ack:
                     self.answer(response)
@@ -94,13 +100,21 @@ class Client:
             self.ended_with = error.code()
         self.responses.put(None)
 
-    def send(self, type_url=None, **fields):
+    def send(self, type_url=None, answer=False, **fields):
         """Sends a request; the node goes with the first one only."""
         if self.sent == 0 and self.node is not None:
             fields.setdefault("node", base_pb2.Node(id=self.node))
         fields.setdefault("type_url", self.default_type if type_url is None else type_url)
         self.sent += 1
+        self.unanswered |= not answer
         self._requests.put(self.request_type(**fields))
+
+    def settle(self):
+        """Waits until the server has what was sent: nothing tells that it took names back."""
+        if self.unanswered:
+            self.unanswered = False
+            wait(lambda: self._requests.empty() or self.ended_with is not None, "gRPC takes no request")
+            time.sleep(ARRIVAL_S)
 
     def half_close(self):
         self._requests.put(None)
@@ -130,7 +144,7 @@ class Client:
         if not self.delta:
             fields["resource_names"] = self.names.get(response.type_url, [])
             fields["version_info"] = response.version_info if error is None else ""
-        self.send(response.type_url, **fields)
+        self.send(response.type_url, answer=True, **fields)
 
     def next(self, patience=PATIENCE_S):
         """The next response; None if the stream ended."""

@@ -54,7 +54,7 @@ class Node:
     """One node's file, and clients that call themselves by its name."""
 
     def __init__(self, server, name, state=None):
-        self.server, self.name = server, name
+        self.server, self.name, self.clients = server, name, []
         self.path = os.path.join(server.folder, f"{name}.json")
         # By type: label of the type, and by name: content, label of the resource.
         self.labels, self.items = {}, {}
@@ -93,10 +93,15 @@ class Node:
         self.write_text(json.dumps(value))
 
     def write_text(self, text):
+        """Replaces the file once the server has what its clients sent before: their requests and it race otherwise."""
+        for client in self.clients:
+            client.settle()
         temporary = f"{self.path}.tmp"
         with open(temporary, "w") as file:
             file.write(text)
         os.replace(temporary, self.path)
 
     def client(self, variant, service=CDS, **options):
-        return Client(self.server.address, variant, self.name, service, **options)
+        client = Client(self.server.address, variant, self.name, service, **options)
+        self.clients.append(client)
+        return client
