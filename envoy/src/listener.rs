@@ -1,62 +1,45 @@
 //! Listener: one for each service port, with the map of names.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::listener::v3::{FilterChain, ListenerFilter, listener_filter};
 use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
-use xcc_model::{ServicePort, ServiceTable};
+use xcc_model::ServicePort;
 
 use crate::config::GatewayConfig;
-use crate::matcher::{MatcherForm, admit, matcher};
+use crate::matcher::{MatcherForm, admit, matcher, names_admitted};
 use crate::names;
+use crate::routing::PortRouting;
 use crate::tcp_proxy::tcp_proxy;
-use crate::translate::{PortNames, names_by_port};
 use crate::wire::build;
 use crate::wire::listener::Listener;
 
 /// A client that has not sent its ClientHello by then is cut off (Envoy's default is 15 s).
 const CLIENT_HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The listeners of a table, in the order of their names. A port without names has none.
-///
-/// The dear part of a translation: it costs as much as there are names. It does not depend on the endpoints.
-pub fn listeners(table: &ServiceTable, config: &GatewayConfig, form: MatcherForm) -> Vec<Listener> {
-    let mut listeners = names_by_port(table)
-        .into_iter()
-        .filter_map(|(port, names)| listener(port, names, config, form))
-        .collect::<Vec<_>>();
-    listeners.sort_by(|a, b| a.name.cmp(&b.name));
-    listeners
-}
-
-fn listener(
+/// The listener of a port, none if the gateway has no port for it.
+pub(crate) fn listener(
     port: ServicePort,
-    names: PortNames<'_>,
+    routing: &PortRouting,
     config: &GatewayConfig,
     form: MatcherForm,
 ) -> Option<Listener> {
     let bound_port = config.listener_port(port)?;
-    let names = admit(names, form).names;
-    let sets = names.iter().map(|(_, remotes)| *remotes).collect::<BTreeSet<_>>();
-    let chains = sets
-        .into_iter()
-        .map(|remotes| (remotes, names::cluster_name(remotes, port)))
-        .collect::<BTreeMap<_, _>>();
+    if routing.count().names > names_admitted(routing.count(), form) {
+        let admitted = admit(routing.by_name(), form).names;
+        return listener(port, &PortRouting::of(port, &admitted), config, form);
+    }
+    let chains = routing.chains();
     if chains.is_empty() {
         return None;
     }
-    let by_name =
-        names.into_iter().map(|(name, remotes)| (name, chains[remotes].as_str())).collect::<Vec<_>>();
-    let mut filter_chains = chains.values().map(|chain| filter_chain(chain, config)).collect::<Vec<_>>();
-    filter_chains.sort_by(|a, b| a.name.cmp(&b.name));
     let name = names::listener_name(port);
     Some(Listener {
         stat_prefix: name.clone(),
         name,
         address: Some(build::socket_address(config.bind, bound_port)),
-        filter_chains,
-        filter_chain_matcher: Some(matcher(&by_name, form)),
+        filter_chains: chains.iter().map(|chain| filter_chain(&chain.name, config)).collect(),
+        filter_chain_matcher: Some(matcher(&chains, form)),
         per_connection_buffer_limit_bytes: Some(build::uint32(config.buffer_limit_bytes)),
         listener_filters: vec![tls_inspector()],
         listener_filters_timeout: Some(build::duration(CLIENT_HELLO_TIMEOUT)),

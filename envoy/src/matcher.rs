@@ -8,13 +8,16 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::ServerNameInput;
-use envoy_types::pb::google::protobuf::StringValue;
+use envoy_types::pb::google::protobuf::{Any, StringValue};
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3::StringMatcher;
 use envoy_types::pb::xds::r#type::matcher::v3::string_matcher::MatchPattern;
-use xcc_model::Hostname;
+use prost::{Message, Name};
+use xcc_model::{Hostname, ServicePort};
 
-use crate::translate::PortNames;
+use crate::config::GatewayConfig;
+use crate::routing::{Chain, NameCount};
+use crate::translate::{Omitted, OmittedReason, PortNames};
 use crate::wire::build;
 use crate::wire::matcher::{
     DomainMatcher, FieldMatcher, MatchMap, Matcher, MatcherList, MatcherTree, MatcherType, OnMatch,
@@ -57,15 +60,17 @@ impl MatcherForm {
     }
 }
 
-/// The names of a listener, in order, and the chain that each leads to.
-pub(crate) type Chains<'a> = [(&'a Hostname, &'a str)];
+/// How many names of so many a listener carries.
+pub(crate) fn names_admitted(count: NameCount, form: MatcherForm) -> usize {
+    let exact = count.names.saturating_sub(count.wildcards);
+    count.names.min(NAMES_MAX).min(exact.saturating_add(form.wildcards_max()))
+}
 
 /// Splits off the names beyond the limits. What is left out is less specific than everything that stays: were it the
 /// other way round, its connections would go to the wrong remote instead of nowhere.
 pub(crate) fn admit<'a>(mut names: PortNames<'a>, form: MatcherForm) -> Admitted<'a> {
     let wildcards = names.iter().filter(|(name, _)| name.is_wildcard()).count();
-    let limit =
-        names.len().min(NAMES_MAX).min((names.len() - wildcards).saturating_add(form.wildcards_max()));
+    let limit = names_admitted(NameCount { names: names.len(), wildcards }, form);
     if limit == names.len() {
         return Admitted { names, omitted: Vec::new() };
     }
@@ -86,33 +91,57 @@ fn specificity(name: &Hostname) -> Reverse<usize> {
     Reverse(name.wildcard_domain().map_or(0, str::len))
 }
 
-/// The matcher of a listener. The names must not be empty.
-pub(crate) fn matcher(chains: &Chains<'_>, form: MatcherForm) -> Matcher {
+/// The routes of these ports that no listener carries, in order.
+pub(crate) fn omitted<'a>(
+    ports: impl IntoIterator<Item = (ServicePort, PortNames<'a>)>,
+    config: &GatewayConfig,
+    form: MatcherForm,
+) -> Vec<Omitted> {
+    let mut omitted = Vec::new();
+    for (port, names) in ports {
+        let (left_out, reason) = if config.listener_port(port).is_none() {
+            (names, OmittedReason::PortOutOfRange)
+        } else {
+            (admit(names, form).omitted, OmittedReason::TooManyNames)
+        };
+        omitted.extend(left_out.into_iter().map(|(name, _)| Omitted {
+            hostname: name.clone(),
+            port,
+            reason,
+        }));
+    }
+    omitted.sort();
+    omitted
+}
+
+/// The matcher of a listener. The chains, in the order of their names, must not be empty.
+pub(crate) fn matcher(chains: &[&Chain], form: MatcherForm) -> Matcher {
     match form {
         MatcherForm::ServerNames => server_names(chains),
         MatcherForm::ExactMap => exact_map(chains),
     }
 }
 
-fn server_names(chains: &Chains<'_>) -> Matcher {
-    let mut domains: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (name, chain) in chains {
-        domains.entry(chain).or_default().push(name.to_string());
-    }
-    let domain_matchers = domains
-        .into_iter()
-        .map(|(chain, domains)| DomainMatcher { domains, on_match: Some(select_chain(chain)) })
-        .collect();
+fn server_names(chains: &[&Chain]) -> Matcher {
+    // Repeated fields that stand behind one another are one field: a message is made of the chains' parts of it.
+    let value = chains.iter().map(|chain| chain.encoded(domain_matcher)).collect::<Vec<_>>().concat();
     let custom = TypedExtensionConfig {
         name: DOMAIN_MATCHER_EXTENSION.to_owned(),
-        typed_config: Some(build::any(&ServerNameMatcher { domain_matchers })),
+        typed_config: Some(Any { type_url: ServerNameMatcher::type_url(), value }),
     };
     tree(TreeType::CustomMatch(custom), None)
 }
 
-fn exact_map(chains: &Chains<'_>) -> Matcher {
-    let (wildcards, exact): (Vec<_>, Vec<_>) =
-        chains.iter().copied().partition(|(name, _)| name.is_wildcard());
+/// A [`ServerNameMatcher`] with this chain alone.
+fn domain_matcher(chain: &Chain) -> Vec<u8> {
+    let domains = chain.names.iter().map(Hostname::to_string).collect();
+    let matcher = DomainMatcher { domains, on_match: Some(select_chain(&chain.name)) };
+    ServerNameMatcher { domain_matchers: vec![matcher] }.encode_to_vec()
+}
+
+fn exact_map(chains: &[&Chain]) -> Matcher {
+    let names = chains.iter().flat_map(|chain| chain.names.iter().map(|name| (name, chain.name.as_str())));
+    let (wildcards, exact): (Vec<_>, Vec<_>) = names.partition(|(name, _)| name.is_wildcard());
     let map = exact
         .into_iter()
         .map(|(name, chain)| (name.to_string(), select_chain(chain)))

@@ -7,8 +7,9 @@ use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use xcc_model::{Hostname, RemoteSet, ServicePort, ServiceTable};
 
 use crate::config::GatewayConfig;
-use crate::matcher::{MatcherForm, admit};
+use crate::matcher::{self, MatcherForm};
 use crate::names;
+use crate::routing::Routing;
 use crate::wire::listener::Listener;
 
 /// Everything that a gateway is fed, each sorted by name.
@@ -68,11 +69,12 @@ pub(crate) type PortNames<'a> = Vec<(&'a Hostname, &'a RemoteSet)>;
 
 /// Translates a table. The same input gives the same bytes, in every process.
 pub fn translate(table: &ServiceTable, config: &GatewayConfig, form: MatcherForm) -> Resources {
+    let routing = Routing::of(table);
     Resources {
         clusters: crate::cluster::clusters(table, config),
         endpoints: crate::endpoint::endpoints(table),
-        listeners: crate::listener::listeners(table, config, form),
-        omitted: omitted(table, config, form),
+        listeners: routing.listeners(config, form),
+        omitted: routing.omitted(config, form),
     }
 }
 
@@ -90,21 +92,7 @@ pub fn upstreams(table: &ServiceTable) -> BTreeSet<Upstream> {
 
 /// The routes that no listener carries, in order.
 pub fn omitted(table: &ServiceTable, config: &GatewayConfig, form: MatcherForm) -> Vec<Omitted> {
-    let mut omitted = Vec::new();
-    for (port, names) in names_by_port(table) {
-        let (left_out, reason) = if config.listener_port(port).is_none() {
-            (names, OmittedReason::PortOutOfRange)
-        } else {
-            (admit(names, form).omitted, OmittedReason::TooManyNames)
-        };
-        omitted.extend(left_out.into_iter().map(|(name, _)| Omitted {
-            hostname: name.clone(),
-            port,
-            reason,
-        }));
-    }
-    omitted.sort();
-    omitted
+    matcher::omitted(names_by_port(table), config, form)
 }
 
 /// The table turned round: which names each port has.

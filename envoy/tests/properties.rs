@@ -13,7 +13,9 @@ use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{TcpPro
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use prost::Message;
-use xcc_envoy::{GatewayConfig, MatcherForm, Resources, names, translate, yaml};
+use xcc_envoy::{
+    GatewayConfig, MatcherForm, Resources, Routing, Tally, names, omitted, translate, upstreams, yaml,
+};
 use xcc_model::{Backend, Hostname, ServicePort, ServiceTable};
 
 const PORTS: [u16; 2] = [443, 8443];
@@ -150,6 +152,33 @@ proptest! {
             let resources = translate(&table, &config(), form);
             assert_consistent(&resources);
             prop_assert!(resources.omitted.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_routing_that_followed_changes_is_as_if_made_anew(
+        start in tables(),
+        changes in prop::collection::vec((exported_name(), prop::option::of(routes())), 1..24),
+    ) {
+        let mut table = start;
+        let (mut routing, mut tally) = (Routing::of(&table), Tally::default());
+        for (name, routes) in changes {
+            let changed = routes.map(|routes| common::fixture::table([(name.clone(), routes)], []));
+            match changed.and_then(|changed| changed.imports.into_iter().next()) {
+                Some((name, import)) => table.imports.insert(name, import),
+                None => table.imports.remove(&Hostname::parse(&name).unwrap()),
+            };
+            routing.update(&table);
+            tally.update(&table);
+            // The second one has no port for 8443.
+            let configs = [config(), GatewayConfig::new(Ipv4Addr::UNSPECIFIED.into(), 60_000)];
+            for (config, form) in configs.iter().zip([MatcherForm::ServerNames, MatcherForm::ExactMap]) {
+                let anew = translate(&table, config, form);
+                prop_assert_eq!(routing.listeners(config, form), anew.listeners);
+                prop_assert_eq!(routing.omitted(config, form), omitted(&table, config, form));
+                prop_assert_eq!(tally.fits(config, form), anew.omitted.is_empty());
+            }
+            prop_assert_eq!(routing.upstreams(), upstreams(&table));
         }
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::sync::watch;
-use xcc_envoy::{Cluster, ClusterLoadAssignment, GatewayConfig, MatcherForm, Omitted, Upstream};
+use xcc_envoy::{
+    Cluster, ClusterLoadAssignment, GatewayConfig, MatcherForm, Omitted, Routing, Tally, Upstream,
+};
 use xcc_model::{Backend, Diagnostic, Origin, Reason, RemoteName, ServiceImport, ServiceTable};
 use xcc_xds::{Resource, ResourceVersion, Snapshot, SnapshotStore, TypeUrl};
 
@@ -58,6 +60,10 @@ pub(crate) struct Publisher {
     config: GatewayConfig,
     stores: Stores,
     generation: Generation,
+    /// Which names lead where, of the table that was to be published last.
+    routing: Routing,
+    /// How many names a table has that may become one to publish.
+    tally: Tally,
     /// What the names lead to that were published last.
     upstreams: BTreeSet<Upstream>,
     /// The newest generation with this version of the listeners.
@@ -66,13 +72,22 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn new(config: GatewayConfig, stores: Stores) -> Self {
-        Self { config, stores, generation: 0, upstreams: BTreeSet::new(), listeners: BTreeMap::new() }
+        Self {
+            config,
+            stores,
+            generation: 0,
+            routing: Routing::default(),
+            tally: Tally::default(),
+            upstreams: BTreeSet::new(),
+            listeners: BTreeMap::new(),
+        }
     }
 
     /// Publishes what gateways have to carry, and returns its generation. Gateways that hold it already get nothing.
     pub(crate) fn publish(&mut self, carried: &ServiceTable) -> anyhow::Result<Generation> {
         let generation = self.generation + 1;
-        let upstreams = xcc_envoy::upstreams(carried);
+        self.routing.update(carried);
+        let upstreams = self.routing.upstreams();
         let wanted = self.stores.wanted.borrow().clone();
         // All are made before the first is served, so that one that fails leaves the others as they were.
         let snapshots = wanted.into_iter().map(|form| Ok((form, self.snapshot(carried, &upstreams, form)?)));
@@ -88,6 +103,7 @@ impl Publisher {
 
     /// Fills the stores of forms that somebody asked for since the last publication, which was of this table.
     pub(crate) fn publish_wanted(&mut self, carried: &ServiceTable) -> anyhow::Result<()> {
+        self.routing.update(carried);
         let wanted = self.stores.wanted.borrow().clone();
         for form in wanted.into_iter().filter(|form| self.stores.of(*form).load().is_none()) {
             let snapshot = self.snapshot(carried, &self.upstreams, form)?;
@@ -113,7 +129,7 @@ impl Publisher {
             snapshot.insert(cluster(&xcc_envoy::cluster(upstream, &self.config)));
             snapshot.insert(assignment(&xcc_envoy::endpoint(upstream, &carried.backends)));
         }
-        for listener in xcc_envoy::listeners(carried, &self.config, form) {
+        for listener in self.routing.listeners(&self.config, form) {
             snapshot.insert(Resource::from_message(&*listener.name, &listener));
         }
         snapshot.build().context("the translation is no consistent snapshot")
@@ -146,9 +162,11 @@ impl Publisher {
     }
 
     /// The routes of a table that not every gateway can carry, of the forms that there are gateways of.
-    pub(crate) fn omitted(&self, table: &ServiceTable) -> BTreeSet<Omitted> {
+    pub(crate) fn omitted(&mut self, table: &ServiceTable) -> BTreeSet<Omitted> {
+        self.tally.update(table);
         let wanted = self.stores.wanted.borrow();
-        wanted.iter().copied().flat_map(|form| xcc_envoy::omitted(table, &self.config, form)).collect()
+        let exceeded = wanted.iter().copied().filter(|form| !self.tally.fits(&self.config, *form));
+        exceeded.flat_map(|form| xcc_envoy::omitted(table, &self.config, form)).collect()
     }
 
     /// The newest generation.

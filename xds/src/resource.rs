@@ -8,7 +8,7 @@ use prost::encoding::{encode_varint, encoded_len_varint};
 
 use crate::{
     type_url::TypeUrl,
-    version::ResourceVersion,
+    version::{HASH_DIGITS, ResourceVersion},
     wire::{ClusterEds, DISCOVERY_TYPE_EDS, Named},
 };
 
@@ -49,42 +49,47 @@ impl Resource {
     ///
     /// Encode messages with more than one entry in a `map<>` field only if the map is ordered: the bytes make the version.
     pub fn from_message<M: Message + prost::Name>(name: impl Into<Arc<str>>, message: &M) -> Self {
-        Self::from_encoded(TypeUrl::of::<M>(), name, message.encode_to_vec().into())
+        Self::written(TypeUrl::of::<M>(), name.into(), message.encoded_len(), |field| {
+            let written = message.encode(field);
+            debug_assert!(written.is_ok(), "the buffer grows as it must");
+        })
     }
 
     /// A resource from an encoded message, that is, from the `value` of its `Any`.
     ///
     /// A `Cluster` of type `EDS` [refreshes](Self::refreshes) its `ClusterLoadAssignment`.
     pub fn from_encoded(type_url: TypeUrl, name: impl Into<Arc<str>>, value: Bytes) -> Self {
-        let name = name.into();
+        Self::written(type_url, name.into(), value.len(), |field| field.put_slice(&value))
+    }
+
+    /// The message is written where it stays: a listener may have megabytes.
+    fn written(type_url: TypeUrl, name: Arc<str>, len: usize, write: impl FnOnce(&mut BytesMut)) -> Self {
+        // The version is a hash of what stands behind it, so that its place is filled last.
+        let (mut field, at) = head(&type_url, &name, &[0; HASH_DIGITS], len);
+        write(&mut field);
+        let version = ResourceVersion::of(&field[at.value..]);
+        field[at.version..at.sotw].copy_from_slice(version.to_string().as_bytes());
+        let field = field.freeze();
+        let value = &field[at.value..];
         let refreshes = match &type_url {
-            TypeUrl::Cluster => eds_name(&value).map(|eds| (TypeUrl::Endpoint, eds)).into_iter().collect(),
+            TypeUrl::Cluster => eds_name(value).map(|eds| (TypeUrl::Endpoint, eds)).into_iter().collect(),
             _ => Vec::new(),
         };
-        let mismatch = name_mismatch(&type_url, &name, &value);
-        let version = ResourceVersion::of(&value);
-        let wire = encode(&type_url, &name, &version, &value);
-        Self {
-            type_url,
-            name,
-            version,
-            refreshes,
-            mismatch,
-            field: wire.field,
-            sotw_at: wire.sotw_at,
-            value_at: wire.value_at,
-        }
+        let mismatch = name_mismatch(&type_url, &name, value);
+        Self { type_url, name, version, refreshes, mismatch, field, sotw_at: at.sotw, value_at: at.value }
     }
 
     /// The same resource under a version that the caller chose, instead of the hash of its content.
     ///
     /// Clients are sent a resource when its version differs from theirs, so other content needs another label.
     pub fn with_version(mut self, label: &str) -> Self {
+        let value = self.value();
         self.version = ResourceVersion::from(label);
-        let wire = encode(&self.type_url, &self.name, &self.version, &self.value());
-        self.field = wire.field;
-        self.sotw_at = wire.sotw_at;
-        self.value_at = wire.value_at;
+        let (mut field, at) = head(&self.type_url, &self.name, label.as_bytes(), value.len());
+        field.put_slice(&value);
+        self.field = field.freeze();
+        self.sotw_at = at.sotw;
+        self.value_at = at.value;
         self
     }
 
@@ -170,27 +175,28 @@ impl PartialEq for Resource {
 
 impl Eq for Resource {}
 
-struct Wire {
-    field: Bytes,
-    sotw_at: usize,
-    value_at: usize,
+/// Where the parts of a resource's bytes begin.
+struct Places {
+    version: usize,
+    sotw: usize,
+    value: usize,
 }
 
-fn encode(type_url: &TypeUrl, name: &str, version: &ResourceVersion, value: &[u8]) -> Wire {
+/// What stands before the message, and room for a message of this length.
+fn head(type_url: &TypeUrl, name: &str, version: &[u8], value_len: usize) -> (BytesMut, Places) {
     let url = type_url.as_str();
-    let any_len = field_len(url.len()) + field_len(value.len());
-    let resource_len = field_len(name.len()) + field_len(version.text_len()) + field_len(any_len);
+    let any_len = field_len(url.len()) + field_len(value_len);
+    let resource_len = field_len(name.len()) + field_len(version.len()) + field_len(any_len);
     let mut field = BytesMut::with_capacity(field_len(resource_len));
     put_key(&mut field, FIELD_2, resource_len);
     put_bytes(&mut field, RESOURCE_NAME, name.as_bytes());
-    put_bytes(&mut field, RESOURCE_VERSION, version.to_string().as_bytes());
-    let sotw_at = field.len();
+    put_bytes(&mut field, RESOURCE_VERSION, version);
+    let sotw = field.len();
     put_key(&mut field, FIELD_2, any_len);
     put_bytes(&mut field, ANY_TYPE_URL, url.as_bytes());
-    put_key(&mut field, ANY_VALUE, value.len());
-    let value_at = field.len();
-    field.put_slice(value);
-    Wire { field: field.freeze(), sotw_at, value_at }
+    put_key(&mut field, ANY_VALUE, value_len);
+    let places = Places { version: sotw - version.len(), sotw, value: field.len() };
+    (field, places)
 }
 
 /// The length of a length-delimited field with a one-byte key.

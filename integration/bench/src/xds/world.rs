@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use xcc_envoy::{GatewayConfig, MatcherForm, Upstream};
+use xcc_envoy::{GatewayConfig, MatcherForm, Routing, Upstream};
 use xcc_model::{Backend, Hostname, RemoteName, RemoteSet, Route, ServiceImport, ServicePort, ServiceTable};
 use xcc_xds::{Resource, Snapshot, TypeUrl};
 
@@ -21,6 +21,9 @@ pub const PORT: u16 = 443;
 pub struct World {
     table: ServiceTable,
     config: GatewayConfig,
+    /// The remotes, each as the set that its names share.
+    remotes: Vec<RemoteSet>,
+    routing: Routing,
     services: usize,
     changes: u32,
 }
@@ -54,7 +57,9 @@ impl World {
     /// So many services, spread over the remotes.
     pub fn new(services: usize) -> Result<Self> {
         let config = GatewayConfig::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        let mut world = Self { table: ServiceTable::default(), config, services: 0, changes: 0 };
+        let remotes = (0..REMOTES).map(remote_set).collect::<Result<_>>()?;
+        let (table, routing) = (ServiceTable::default(), Routing::default());
+        let mut world = Self { table, config, remotes, routing, services: 0, changes: 0 };
         for number in 0..REMOTES {
             let endpoints: BTreeSet<_> =
                 (0..NODES).map(|node| SocketAddr::from((address(number, node), PORT))).collect();
@@ -79,7 +84,7 @@ impl World {
     }
 
     /// Writes all resources into a folder, a file for each: its type, its name and the message, parted by line ends.
-    pub fn write(&self, folder: &Path) -> Result<()> {
+    pub fn write(&mut self, folder: &Path) -> Result<()> {
         let snapshot = self.snapshot()?;
         let resources = snapshot.types().flat_map(|type_url| snapshot.resources(type_url));
         for (number, resource) in resources.enumerate() {
@@ -97,8 +102,7 @@ impl World {
 
     /// One service more.
     pub fn add(&mut self) -> Result<()> {
-        let remotes =
-            RemoteSet::new([remote_name(self.services % REMOTES)?]).context("a set has a remote")?;
+        let remotes = self.remotes[self.services % REMOTES].clone();
         let port = ServicePort::new(PORT).context("the port is one")?;
         let import = ServiceImport { routes: vec![Route { port, remotes }], origins: vec![] };
         self.table.imports.insert(Hostname::parse(&hostname(self.services))?, import);
@@ -121,20 +125,21 @@ impl World {
         let backend = self.table.backends.get_mut(&name).context("the remote is there")?;
         backend.endpoints.pop_last();
         backend.endpoints.insert(changed);
-        let remotes = RemoteSet::new([name]).context("a set has a remote")?;
+        let remotes = self.remotes[number % REMOTES].clone();
         let upstream = Upstream { remotes, port: ServicePort::new(PORT).context("the port is one")? };
         let endpoint = xcc_envoy::endpoint(&upstream, &self.table.backends);
         Ok(vec![Resource::from_message(&*endpoint.cluster_name, &endpoint)])
     }
 
-    /// The listeners, translated from the whole table.
-    pub fn listeners(&self) -> Vec<Resource> {
-        let listeners = xcc_envoy::listeners(&self.table, &self.config, MatcherForm::ServerNames);
+    /// The listeners of all services.
+    pub fn listeners(&mut self) -> Vec<Resource> {
+        self.routing.update(&self.table);
+        let listeners = self.routing.listeners(&self.config, MatcherForm::ServerNames);
         listeners.iter().map(|listener| Resource::from_message(&*listener.name, listener)).collect()
     }
 
     /// Everything.
-    pub fn snapshot(&self) -> Result<Snapshot> {
+    pub fn snapshot(&mut self) -> Result<Snapshot> {
         let mut builder = Snapshot::builder();
         for cluster in xcc_envoy::clusters(&self.table, &self.config) {
             builder.insert(Resource::from_message(&*cluster.name, &cluster));
@@ -161,6 +166,10 @@ pub fn read(folder: &Path) -> Result<Snapshot> {
         builder.insert(Resource::from_encoded(type_url, name, next()?.to_vec().into()));
     }
     Ok(builder.build()?)
+}
+
+fn remote_set(number: usize) -> Result<RemoteSet> {
+    RemoteSet::new([remote_name(number)?]).context("a set has a remote")
 }
 
 fn remote_name(number: usize) -> Result<RemoteName> {
