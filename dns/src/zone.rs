@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use xcc_model::Hostname;
+use xcc_model::{Hostname, ZoneName};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::addresses::Addresses;
@@ -149,7 +149,7 @@ impl Zones {
 
     /// The same zones without the removed and then with the added names, at the cost of the changed names only.
     ///
-    /// Names that lie in none of the zones, or that a zone needs for itself ([`ZoneName::reserves`]), are not taken.
+    /// Names that lie in none of the zones, or that a zone needs for itself ([`ZoneName::home_of`]), are not taken.
     #[must_use]
     pub fn with_changes<'a>(
         &self,
@@ -280,10 +280,10 @@ impl Zones {
 
     /// The name in wire form and its zone, or none when it is not to be taken.
     fn place(&self, hostname: &Hostname) -> Option<(Name, usize)> {
-        let name = Name::parse(hostname.as_str())?;
-        let index = self.origin.closest(&name)?;
-        let zone = &self.origin.apexes[index].zone;
-        (zone.contains(hostname) && !zone.reserves(hostname)).then_some((name, index))
+        let apexes = &self.origin.apexes;
+        let home = ZoneName::home_of(apexes.iter().map(|apex| &apex.zone), hostname).ok()?;
+        let index = apexes.iter().position(|apex| apex.zone == *home)?;
+        Some((Name::parse(hostname.as_str())?, index))
     }
 
     /// The node at the name, an empty one if there was none.

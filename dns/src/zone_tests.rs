@@ -32,6 +32,16 @@ fn names_that_are_nobodys_to_take_are_not_taken() {
 }
 
 #[test]
+fn with_nested_zones_the_closest_takes_a_name_or_refuses_it() {
+    let apexes = ["xcc.test", "a.xcc.test", "dns.xcc.test"].map(|apex| ZoneName::parse(apex).unwrap());
+    let zones = Zones::new(&ZoneConfig { apexes: apexes.to_vec(), ..config() });
+    let refused = ["a.xcc.test", "dns.a.xcc.test", "ns.dns.a.xcc.test", "ns.dns.xcc.test", "dns.xcc.test"];
+    assert!(zones.with_changes(&hostnames(&refused), []).is_empty());
+    let taken = hostnames(&["*.a.xcc.test", "b.a.xcc.test", "b.dns.xcc.test", "b.xcc.test"]);
+    assert_eq!(zones.with_changes(&taken, []).names().collect::<Vec<_>>(), taken.iter().collect::<Vec<_>>());
+}
+
+#[test]
 fn a_change_leaves_the_table_it_started_from() {
     let before = Zones::new(&config()).with_changes(&hostnames(&["a.xcc.test"]), []);
     let after = before.with_changes(&hostnames(&["b.xcc.test"]), &hostnames(&["a.xcc.test"]));

@@ -157,6 +157,17 @@ pub enum ZoneNameError {
     },
 }
 
+/// Why no zone takes a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Homeless<'z> {
+    /// It lies in none of the zones.
+    Outside,
+    /// It is the apex of this zone.
+    Apex(&'z ZoneName),
+    /// This zone needs it for itself.
+    Reserved(&'z ZoneName),
+}
+
 impl ZoneName {
     /// Parses and normalises as [`Hostname::parse`], but allows a single label.
     pub fn parse(text: &str) -> Result<Self, ZoneNameError> {
@@ -198,11 +209,41 @@ impl ZoneName {
         name.is_below(&self.0)
     }
 
+    /// The zone of these that takes the name: the closest in which it lies, as DNS has it (RFC 1034, section 4.3.2). An
+    /// apex lies in its own zone, and is nobody's to export.
+    ///
+    /// # Errors
+    /// When it lies in none, or when one of the zones needs it for itself.
+    pub fn home_of<'z>(
+        zones: impl IntoIterator<Item = &'z Self, IntoIter: Clone>,
+        name: &Hostname,
+    ) -> Result<&'z Self, Homeless<'z>> {
+        let zones = zones.into_iter();
+        let within = |zone: &&Self| zone.is_apex(name) || zone.contains(name);
+        let closest = zones.clone().filter(within).max_by_key(|zone| zone.0.len());
+        let closest = closest.ok_or(Homeless::Outside)?;
+        // With a zone in between, the name server of an outer zone lies in an inner one.
+        let mut served = zones.filter(|zone| zone.below_apex(name.as_str()) == Some("ns.dns"));
+        match served.next().or_else(|| closest.reserves(name).then_some(closest)) {
+            Some(zone) => Err(Homeless::Reserved(zone)),
+            None if closest.is_apex(name) => Err(Homeless::Apex(closest)),
+            None => Ok(closest),
+        }
+    }
+
+    fn is_apex(&self, name: &Hostname) -> bool {
+        *self.0 == *name.0
+    }
+
     /// Whether the name is one that the zone needs for itself: its name server, and the name above that one.
     pub fn reserves(&self, name: &Hostname) -> bool {
         let name = name.wildcard_domain().unwrap_or_else(|| name.as_str());
-        let own = name.strip_suffix(&*self.0).and_then(|rest| rest.strip_suffix('.'));
-        matches!(own, Some("dns" | "ns.dns"))
+        matches!(self.below_apex(name), Some("dns" | "ns.dns"))
+    }
+
+    /// What stands before the apex; none outside of the zone and at its apex.
+    fn below_apex<'n>(&self, name: &'n str) -> Option<&'n str> {
+        name.strip_suffix(&*self.0).and_then(|rest| rest.strip_suffix('.'))
     }
 }
 

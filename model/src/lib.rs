@@ -24,7 +24,7 @@ pub use address::{AddressRefused, EndpointPolicy};
 pub use diagnostic::{Diagnostic, ObjectKind, ObjectRef, Reason};
 pub use domains::{AllowedDomains, DomainError, DomainProblem};
 pub use export::{ExportKey, ServiceExport, ServicePort};
-pub use hostname::{Hostname, HostnameError, ZoneName, ZoneNameError};
+pub use hostname::{Homeless, Hostname, HostnameError, ZoneName, ZoneNameError};
 pub use inventory::{Change, Inventory, Remote, Touched, Update};
 pub use merge::Merge;
 pub use node::{AddressType, Node, NodeAddress};

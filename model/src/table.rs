@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::export::{ExportKey, ServicePort};
-use crate::hostname::{Hostname, ZoneName};
+use crate::hostname::{Homeless, Hostname, ZoneName};
 use crate::inventory::Inventory;
 use crate::merge::Merge;
 use crate::remote::{RemoteName, RemoteSettings};
@@ -28,19 +28,7 @@ pub struct ImportPolicy {
 impl ImportPolicy {
     /// Whether a remote with these settings may export the name.
     pub fn check(&self, name: &Hostname, settings: &RemoteSettings) -> Result<(), (Reason, String)> {
-        let Some(zone) = self.zones.iter().find(|zone| zone.contains(name)) else {
-            let zones = self.zones.iter().map(ZoneName::as_str).collect::<Vec<_>>().join(", ");
-            return Err((
-                Reason::OutsideZones,
-                format!("{name} lies below none of the zones served here ({zones})"),
-            ));
-        };
-        if zone.reserves(name) {
-            return Err((
-                Reason::ReservedName,
-                format!("{name} is a name that zone {zone} needs for its name server"),
-            ));
-        }
+        ZoneName::home_of(&self.zones, name).map_err(|why| self.homeless(name, why))?;
         if !settings.allowed_domains.allows(name) {
             let allowed = settings.allowed_domains.entries().join(", ");
             return Err((
@@ -49,6 +37,23 @@ impl ImportPolicy {
             ));
         }
         Ok(())
+    }
+
+    fn homeless(&self, name: &Hostname, why: Homeless<'_>) -> (Reason, String) {
+        match why {
+            Homeless::Outside => {
+                let zones = self.zones.iter().map(ZoneName::as_str).collect::<Vec<_>>().join(", ");
+                let message = format!("{name} lies below none of the zones served here ({zones})");
+                (Reason::OutsideZones, message)
+            }
+            Homeless::Apex(zone) => (
+                Reason::OutsideZones,
+                format!("{name} is the apex of zone {zone}: only names below it can be exported"),
+            ),
+            Homeless::Reserved(zone) => {
+                (Reason::ReservedName, format!("{name} is a name that zone {zone} needs for its name server"))
+            }
+        }
     }
 }
 

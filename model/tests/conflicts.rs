@@ -45,7 +45,11 @@ impl World {
     }
 
     fn derive(&self) -> (ServiceTable, Vec<Diagnostic>) {
-        let zones = vec![ZoneName::parse("xcc.test").unwrap()];
+        self.derive_in(&["xcc.test"])
+    }
+
+    fn derive_in(&self, zones: &[&str]) -> (ServiceTable, Vec<Diagnostic>) {
+        let zones = zones.iter().map(|zone| ZoneName::parse(zone).unwrap()).collect();
         derive(&self.0, &ImportPolicy { zones, gateway_addresses: BTreeSet::new() })
     }
 }
@@ -134,6 +138,33 @@ fn names_outside_zones_and_allowed_domains_and_reserved_names_are_refused() {
             ("d-reserved".into(), Reason::ReservedName),
         ]
     );
+}
+
+#[test]
+fn with_nested_zones_the_closest_decides_whatever_their_order() {
+    let names = [
+        ("a-apex", "a.xcc.test"),
+        ("b-reserved", "ns.dns.a.xcc.test"),
+        ("c-reserved-by-the-outer", "ns.dns.xcc.test"),
+        ("d-inner", "b.a.xcc.test"),
+        ("e-outer", "b.xcc.test"),
+    ];
+    let world =
+        names.iter().fold(east(), |world, (proxy, host)| world.export("east", proxy, host, 443, None));
+    for zones in [["xcc.test", "a.xcc.test", "dns.xcc.test"], ["dns.xcc.test", "a.xcc.test", "xcc.test"]] {
+        let (table, diagnostics) = world.derive_in(&zones);
+        let imported: Vec<_> = table.imports.keys().map(Hostname::as_str).collect();
+        assert_eq!(imported, ["b.a.xcc.test", "b.xcc.test"], "{zones:?}");
+        assert_eq!(
+            reasons(&diagnostics),
+            [
+                ("a-apex".into(), Reason::OutsideZones),
+                ("b-reserved".into(), Reason::ReservedName),
+                ("c-reserved-by-the-outer".into(), Reason::ReservedName),
+            ],
+            "{zones:?}"
+        );
+    }
 }
 
 #[test]
