@@ -1,21 +1,19 @@
 //! `--kubernetes`: what the importing cluster tells, and what is kept right in it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::warn;
 use xcc_kube::dns_config::{self, DnsConfigOptions, ObjectName};
-use xcc_kube::importing::{ImportStatus, ImportingCluster};
+use xcc_kube::importing::{ImportStatus, ImportingCluster, ServiceAddresses};
 use xcc_kube::session::HealthBoard;
 use xcc_kube::xds_certificates::{self, XdsCertificates};
 use xcc_model::{Remote, RemoteName, Update};
 
 use crate::cli::ServeArgs;
+use crate::vital::Vital;
 
 /// When the RemoteClusters are asked for again after that failed.
 const LIST_RETRY: Duration = Duration::from_secs(1);
@@ -35,14 +33,10 @@ impl Kubernetes {
 
     /// The remotes that there are at the start, once the API server has told: it may be away, and what is known on disk is
     /// served all the same.
-    pub(crate) fn list_remotes(
-        &self,
-        tasks: &TaskTracker,
-        shutdown: &CancellationToken,
-    ) -> watch::Receiver<Option<BTreeSet<RemoteName>>> {
+    pub(crate) fn list_remotes(&self, vital: &Vital) -> watch::Receiver<Option<BTreeSet<RemoteName>>> {
         let (sender, listed) = watch::channel(None);
-        let (cluster, shutdown) = (self.cluster.clone(), shutdown.clone());
-        tasks.spawn(async move {
+        let (cluster, shutdown) = (self.cluster.clone(), vital.shutdown());
+        vital.spawn("list of RemoteClusters", async move {
             let listing = async {
                 loop {
                     match cluster.initial_remotes().await {
@@ -53,6 +47,8 @@ impl Kubernetes {
                 }
             };
             shutdown.run_until_cancelled(listing).await;
+            // Its work is done; it ends when the others do.
+            shutdown.cancelled().await;
         });
         listed
     }
@@ -61,24 +57,26 @@ impl Kubernetes {
     pub(crate) fn service_addresses(
         &self,
         service: &ObjectName,
-    ) -> anyhow::Result<watch::Receiver<Option<Vec<IpAddr>>>> {
-        Ok(self.cluster.watch_service_addresses(&service.to_string())?)
+        vital: &Vital,
+    ) -> anyhow::Result<ServiceAddresses> {
+        let (addresses, follow) = self.cluster.watch_service_addresses(&service.to_string())?;
+        let shutdown = vital.shutdown();
+        let follow = shutdown.run_until_cancelled_owned(follow);
+        vital.spawn(format!("addresses of Service {service}"), follow);
+        Ok(addresses)
     }
 
     /// Keeps the certificates of mutual TLS in Secrets, and tells those that the xDS server needs.
-    pub(crate) fn xds_certificates(
-        &self,
-        tasks: &TaskTracker,
-        shutdown: &CancellationToken,
-    ) -> watch::Receiver<Option<Arc<XdsCertificates>>> {
+    pub(crate) fn xds_certificates(&self, vital: &Vital) -> watch::Receiver<Option<Arc<XdsCertificates>>> {
         let (sender, certificates) = watch::channel(None);
-        tasks.spawn(xds_certificates::keep(
+        let keep = xds_certificates::keep(
             self.cluster.client(),
             self.cluster.namespace().to_owned(),
             jiff::Timestamp::now,
             sender,
-            shutdown.clone(),
-        ));
+            vital.shutdown(),
+        );
+        vital.spawn("xDS certificates in Secrets", keep);
         certificates
     }
 
@@ -89,19 +87,19 @@ impl Kubernetes {
         updates: mpsc::Sender<Update>,
         status: watch::Receiver<Arc<ImportStatus>>,
         health: HealthBoard,
-        tasks: &TaskTracker,
-        shutdown: &CancellationToken,
+        vital: &Vital,
     ) {
         let writer = self.cluster.status_writer(&health);
         if args.manage_cluster_dns {
             let options = DnsConfigOptions::new(args.gateway.zones.clone());
-            tasks.spawn(dns_config::keep(self.cluster.client(), options, writer.leads(), shutdown.clone()));
+            let keep = dns_config::keep(self.cluster.client(), options, writer.leads(), vital.shutdown());
+            vital.spawn("the cluster's DNS", keep);
         }
-        tasks.spawn(writer.run(identity(), status, shutdown.clone()));
-        let shutdown = shutdown.clone();
-        tasks.spawn(
-            async move { self.cluster.run_remote_clusters(updates, health, self.known, shutdown).await },
-        );
+        vital.spawn("status writer", writer.run(identity(), status, vital.shutdown()));
+        let shutdown = vital.shutdown();
+        let follow =
+            async move { self.cluster.run_remote_clusters(updates, health, self.known, shutdown).await };
+        vital.spawn("RemoteClusters", follow);
     }
 }
 

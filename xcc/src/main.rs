@@ -16,6 +16,7 @@ mod soa;
 mod sources;
 mod state;
 mod telemetry;
+mod vital;
 mod xds_listener;
 
 use std::process::ExitCode;

@@ -7,7 +7,6 @@ mod gateways;
 mod publish;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use xcc_dns::{Responder, Zones};
 use xcc_envoy::Omitted;
-use xcc_kube::importing::ImportStatus;
+use xcc_kube::importing::{ImportStatus, ServiceAddresses};
 use xcc_model::{
     Diagnostic, Hostname, ImportPolicy, Inventory, Merge, RemoteName, RemoteView, ServicePort, ServiceTable,
     Touched, Update,
@@ -61,11 +60,11 @@ pub(crate) struct Connections {
     pub(crate) updates: mpsc::Receiver<Update>,
     pub(crate) queries: mpsc::Receiver<Query>,
     /// Where the gateway is reached; none while that is not known.
-    pub(crate) gateway_addresses: watch::Receiver<Option<Vec<IpAddr>>>,
+    pub(crate) gateway_addresses: ServiceAddresses,
     /// Which remotes there are besides those of flags; none while that is not known.
     pub(crate) listed: watch::Receiver<Option<BTreeSet<RemoteName>>>,
     /// Where resolvers reach DNS, none while that is not known.
-    pub(crate) name_server_addresses: watch::Receiver<Option<Vec<IpAddr>>>,
+    pub(crate) name_server_addresses: ServiceAddresses,
     pub(crate) clients: Clients,
     pub(crate) responder: Responder,
     pub(crate) metrics: PipelineMetrics,

@@ -13,10 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 use xcc_dns::{DnsMetrics, DnsServer, Responder, ZoneConfig, Zones};
 use xcc_envoy::GatewayConfig;
+use xcc_kube::importing::ServiceAddresses;
 use xcc_kube::session::HealthBoard;
 use xcc_model::ImportPolicy;
 use xcc_xds::{ServerConfig, XdsServer};
@@ -34,6 +34,7 @@ use crate::resolver::GatewayResolver;
 use crate::sources;
 use crate::state::{self, StateDirectory};
 use crate::telemetry;
+use crate::vital::Vital;
 use crate::xds_listener::{TlsSource, XdsListener};
 
 /// How long open streams and queries may take to end after a signal to stop.
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let shutdown = stop_signal()?;
-    let tasks = TaskTracker::new();
+    let vital = Vital::new(shutdown.clone());
     let health = HealthBoard::default();
     // Everything that can be wrong with the configuration is found before anything is served.
     let state = args.state_dir.as_deref().map(StateDirectory::open).transpose()?;
@@ -61,7 +62,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         true => Some(Kubernetes::connect(known).await?),
         false => None,
     };
-    let tls = tls_source(args, kubernetes.as_ref(), &tasks, &shutdown);
+    let tls = tls_source(args, kubernetes.as_ref(), &vital);
     let xds_listener = XdsListener::bind(args, tls).await?;
     let admin_listener = admin::bind(args.admin_listen).await?;
     let responder = Responder::new();
@@ -86,12 +87,12 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let connections = Connections {
         updates,
         queries,
-        gateway_addresses: gateway_addresses(args, kubernetes.as_ref())?,
+        gateway_addresses: gateway_addresses(args, kubernetes.as_ref(), &vital)?,
         listed: match &kubernetes {
-            Some(kubernetes) => kubernetes.list_remotes(&tasks, &shutdown),
+            Some(kubernetes) => kubernetes.list_remotes(&vital),
             None => watch::channel(Some(BTreeSet::new())).1,
         },
-        name_server_addresses: name_server_addresses(args, kubernetes.as_ref())?,
+        name_server_addresses: name_server_addresses(args, kubernetes.as_ref(), &vital)?,
         clients: xds.clients(),
         responder: responder.clone(),
         metrics: PipelineMetrics::register(&mut registry),
@@ -117,58 +118,44 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         guards,
     );
     for source in sources {
-        tasks.spawn(source.run(updates_sender.clone(), shutdown.clone()));
+        source.spawn(updates_sender.clone(), &vital);
     }
     if let Some(kubernetes) = kubernetes {
-        kubernetes.run(args, updates_sender, status, health, &tasks, &shutdown);
+        kubernetes.run(args, updates_sender, status, health, &vital);
     }
     let admin = Admin { ready, registry, stores, responder, queries: queries_sender };
-    let incoming = xds_listener.incoming(shutdown.clone());
-    let failed = CancellationToken::new();
-    let pipeline_shutdown = shutdown.clone();
-    let pipeline = async move {
-        pipeline.run(recalled, pipeline_shutdown).await;
-        Ok(())
-    };
-    tasks.spawn(vital(pipeline, failed.clone()));
-    tasks.spawn(vital(admin::serve(admin_listener, admin, shutdown.clone()), failed.clone()));
-    let xds_shutdown = shutdown.clone();
-    tasks.spawn(vital(async move { Ok(xds.serve(incoming, xds_shutdown).await?) }, failed.clone()));
+    let incoming = xds_listener.incoming(&vital);
+    vital.spawn("pipeline", pipeline.run(recalled, shutdown.clone()));
+    vital.spawn("admin endpoint", admin::serve(admin_listener, admin, shutdown.clone()));
+    vital.spawn("xDS server", xds.serve(incoming, shutdown.clone()));
     // DNS goes last: who asks while the rest is stopping still gets the answer.
-    let dns_shutdown = CancellationToken::new();
-    let dns_stop = dns_shutdown.clone();
-    let dns = tokio::spawn(vital(async move { Ok(dns.run(dns_stop).await?) }, failed.clone()));
+    let dns_vital = vital.with_shutdown(CancellationToken::new());
+    dns_vital.spawn("DNS server", dns.run(dns_vital.shutdown()));
 
     tokio::select! {
         () = shutdown.cancelled() => info!("stopping"),
-        () = failed.cancelled() => shutdown.cancel(),
+        () = vital.failed().cancelled() => shutdown.cancel(),
     }
-    tasks.close();
-    if timeout(GRACE, tasks.wait()).await.is_err() {
+    if timeout(GRACE, vital.ended()).await.is_err() {
         warn!("some streams did not end in time");
     }
-    dns_shutdown.cancel();
-    if timeout(GRACE, dns).await.is_err() {
+    dns_vital.shutdown().cancel();
+    if timeout(GRACE, dns_vital.ended()).await.is_err() {
         warn!("some DNS clients did not end in time");
     }
-    ensure!(!failed.is_cancelled(), "a vital part failed; see the log");
+    ensure!(!vital.failed().is_cancelled(), "a vital part failed; see the log");
     info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
 /// Where mutual TLS for xDS comes from: files, or with `--kubernetes` Secrets that xcc keeps itself.
-fn tls_source(
-    args: &ServeArgs,
-    kubernetes: Option<&Kubernetes>,
-    tasks: &TaskTracker,
-    shutdown: &CancellationToken,
-) -> Option<TlsSource> {
+fn tls_source(args: &ServeArgs, kubernetes: Option<&Kubernetes>, vital: &Vital) -> Option<TlsSource> {
     match (&args.xds_tls_cert, &args.xds_tls_key, &args.xds_client_ca, kubernetes) {
         (Some(cert), Some(key), Some(client_ca), _) => {
             Some(TlsSource::Files { cert: cert.clone(), key: key.clone(), client_ca: client_ca.clone() })
         }
         (_, _, _, Some(kubernetes)) if !args.xds_insecure => {
-            Some(TlsSource::Secrets(kubernetes.xds_certificates(tasks, shutdown)))
+            Some(TlsSource::Secrets(kubernetes.xds_certificates(vital)))
         }
         _ => None,
     }
@@ -178,10 +165,11 @@ fn tls_source(
 fn gateway_addresses(
     args: &ServeArgs,
     kubernetes: Option<&Kubernetes>,
-) -> anyhow::Result<watch::Receiver<Option<Vec<IpAddr>>>> {
+    vital: &Vital,
+) -> anyhow::Result<ServiceAddresses> {
     match kubernetes {
         Some(kubernetes) if args.gateway_addresses.is_empty() => {
-            kubernetes.service_addresses(&args.gateway_service)
+            kubernetes.service_addresses(&args.gateway_service, vital)
         }
         _ => Ok(watch::channel(Some(args.gateway_addresses.clone())).1),
     }
@@ -191,10 +179,11 @@ fn gateway_addresses(
 fn name_server_addresses(
     args: &ServeArgs,
     kubernetes: Option<&Kubernetes>,
-) -> anyhow::Result<watch::Receiver<Option<Vec<IpAddr>>>> {
+    vital: &Vital,
+) -> anyhow::Result<ServiceAddresses> {
     match kubernetes {
         Some(kubernetes) if args.dns.dns_name_server.is_empty() => {
-            kubernetes.service_addresses(&args.dns.dns_service)
+            kubernetes.service_addresses(&args.dns.dns_service, vital)
         }
         _ => Ok(watch::channel(Some(args.dns.name_server())).1),
     }
@@ -224,15 +213,6 @@ pub(crate) fn zones(gateway: &GatewayArgs, addresses: &[IpAddr]) -> Zones {
         name_server_addresses: vec![],
     };
     Zones::new(&config).with_addresses(addresses)
-}
-
-/// Runs a part that nothing goes on without: when it fails or panics, the process ends and is started anew.
-async fn vital(part: impl Future<Output = anyhow::Result<()>> + Send + 'static, failed: CancellationToken) {
-    let result = tokio::spawn(part).await.context("a vital part panicked");
-    if let Err(error) = result.flatten() {
-        error!("{error:#}");
-        failed.cancel();
-    }
 }
 
 /// A token that is cancelled by SIGTERM or SIGINT.

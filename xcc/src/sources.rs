@@ -10,6 +10,7 @@ use xcc_kube::session::{HealthBoard, KubeconfigSource};
 use xcc_model::{Remote, RemoteName, Update};
 
 use crate::cli::{RemoteArg, RemoteSource};
+use crate::vital::Vital;
 
 /// A remote that was named by a flag, checked and not yet followed.
 pub(crate) enum Source {
@@ -65,11 +66,38 @@ impl Source {
         }
     }
 
-    /// Tells of the remote until shutdown.
-    pub(crate) async fn run(self, updates: mpsc::Sender<Update>, shutdown: CancellationToken) {
+    /// Tells of the remote until shutdown, as one of the vital parts.
+    pub(crate) fn spawn(self, updates: mpsc::Sender<Update>, vital: &Vital) {
+        vital.spawn(format!("source of {}", self.remote()), self.run(updates, vital.shutdown()));
+    }
+
+    async fn run(self, updates: mpsc::Sender<Update>, shutdown: CancellationToken) {
         match self {
             Self::Directory(source) => source.run(updates, shutdown).await,
             Self::Kubeconfig(source) => source.run(updates, shutdown).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_source_that_ends_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let flag = format!("east=dir:{}", directory.path().display()).parse().unwrap();
+        let mut sources = open(&[flag], &HealthBoard::default(), &mut BTreeMap::new()).unwrap();
+        let vital = Vital::new(CancellationToken::new());
+        let (updates, mut inbox) = mpsc::channel(1);
+        sources.pop().unwrap().spawn(updates, &vital);
+        inbox.recv().await.unwrap();
+        assert!(!vital.failed().is_cancelled());
+        // A source has nothing to do once nobody takes its updates.
+        drop(inbox);
+        std::fs::write(directory.path().join("node.yaml"), "kind: Node").unwrap();
+        tokio::time::timeout(Duration::from_secs(60), vital.failed().cancelled()).await.unwrap();
     }
 }

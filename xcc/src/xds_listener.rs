@@ -22,13 +22,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 use tracing::{debug, info, warn};
 use xcc_kube::xds_certificates::XdsCertificates;
 use xcc_xds::Peer;
 
 use crate::cli::ServeArgs;
+use crate::vital::Vital;
 
 /// Handshakes at a time; more clients wait in the kernel's queue.
 const HANDSHAKES_MAX: usize = 64;
@@ -68,13 +68,16 @@ impl XdsListener {
     }
 
     /// The connections, ready to be served. Slow handshakes do not hold up others.
-    pub(crate) fn incoming(self, shutdown: CancellationToken) -> impl Stream<Item = io::Result<Connection>> {
+    pub(crate) fn incoming(self, vital: &Vital) -> impl Stream<Item = io::Result<Connection>> + use<> {
         let (connections, incoming) = mpsc::channel(HANDSHAKES_MAX);
         let tls = self.tls.map(Arc::new);
+        let shutdown = vital.shutdown();
         if let Some(tls) = tls.clone() {
-            tokio::spawn(shutdown.clone().run_until_cancelled_owned(async move { tls.keep_fresh().await }));
+            let fresh = shutdown.clone().run_until_cancelled_owned(async move { tls.keep_fresh().await });
+            vital.spawn("xDS certificates in force", fresh);
         }
-        tokio::spawn(shutdown.run_until_cancelled_owned(accept(self.listener, tls, connections)));
+        let accept = shutdown.run_until_cancelled_owned(accept(self.listener, tls, connections));
+        vital.spawn("xDS listener", accept);
         ReceiverStream::new(incoming)
     }
 }

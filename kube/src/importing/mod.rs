@@ -10,12 +10,12 @@ mod service_addresses;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use xcc_model::{RemoteName, Update};
 
+pub use service_addresses::ServiceAddresses;
 pub use status::{ImportRecord, ImportStatus, StatusWriter};
 
 use crate::connection::Connection;
@@ -132,11 +132,11 @@ impl ImportingCluster {
 
     /// Follows the addresses of a Service, `NAMESPACE/NAME`, such as the gateway's: those of its load balancer if it has
     /// one, else its ClusterIPs, of both families. None while they are not known: before the first answer, and when there is no
-    /// such Service. What is known stays while the API server is away. Ends when the receiver is dropped.
+    /// such Service. What is known stays while the API server is away. The future follows them until the receiver is dropped.
     pub fn watch_service_addresses(
         &self,
         namespace_and_name: &str,
-    ) -> Result<watch::Receiver<Option<Vec<IpAddr>>>, ImportingError> {
+    ) -> Result<(ServiceAddresses, impl Future<Output = ()> + Send + use<>), ImportingError> {
         service_addresses::follow_service(self.connection.clone(), namespace_and_name)
     }
 

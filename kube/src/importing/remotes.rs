@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::ByteString;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -17,7 +17,7 @@ use super::{Connector, ImportingCluster};
 use crate::connection::{Connection, Failure};
 use crate::kubeconfig::{Credentials, SIZE_MAX, Trust};
 use crate::session::{HealthBoard, Outbox, Session, Trouble};
-use crate::watch::{Delta, Event, Index, Progress, follow};
+use crate::watch::{Delta, Event, Index, Progress, follow, share_panic, share_panics};
 
 /// Events of the importing cluster that wait.
 const EVENTS_MAX: usize = 64;
@@ -47,6 +47,7 @@ pub(super) async fn run(
         clusters: Index::new(RemoteClusters, BTreeMap::new(), BTreeMap::new()),
         secrets: Index::new(Secrets, BTreeMap::new(), BTreeMap::new()),
         entries: BTreeMap::new(),
+        sessions: JoinSet::new(),
         failing: [false; 2],
     };
     tokio::select! {
@@ -55,7 +56,7 @@ pub(super) async fn run(
         () = shutdown.cancelled() => {}
     }
     for entry in std::mem::take(&mut remotes.entries).into_values() {
-        entry.end().await;
+        remotes.end(entry).await;
     }
 }
 
@@ -69,6 +70,7 @@ struct Remotes {
     clusters: Index<RemoteClusters>,
     secrets: Index<Secrets>,
     entries: BTreeMap<RemoteName, Entry>,
+    sessions: JoinSet<()>,
     failing: [bool; 2],
 }
 
@@ -81,19 +83,7 @@ struct Entry {
     /// The Service that the last valid settings name.
     service: watch::Sender<Option<ServiceName>>,
     /// None before the first valid settings.
-    session: Option<(CancellationToken, JoinHandle<()>)>,
-}
-
-impl Entry {
-    /// Ends the session. Afterwards it tells nothing more.
-    async fn end(self) {
-        if let Some((token, task)) = self.session {
-            token.cancel();
-            task.abort();
-            // An error says that it was aborted.
-            let _ = task.await;
-        }
-    }
+    session: Option<(CancellationToken, AbortHandle)>,
 }
 
 impl Remotes {
@@ -119,6 +109,8 @@ impl Remotes {
                 }
             };
             tokio::select! {
+                never = share_panics(&mut tasks) => match never {},
+                never = share_panics(&mut self.sessions) => match never {},
                 () = wait => {
                     tasks.abort_all();
                     (epoch, relist) = (epoch + 1, None);
@@ -234,7 +226,7 @@ impl Remotes {
                 service: entry.service.subscribe(),
                 known: self.known.remove(&remote).unwrap_or_default(),
             };
-            let task = tokio::spawn(session.run(entry.connection.subscribe(), token.clone()));
+            let task = self.sessions.spawn(session.run(entry.connection.subscribe(), token.clone()));
             entry.session = Some((token, task));
         }
         if !same_secret {
@@ -245,11 +237,22 @@ impl Remotes {
     async fn remove(&mut self, remote: &RemoteName) {
         info!(%remote, "the RemoteCluster is gone: nothing is imported from it any more");
         if let Some(entry) = self.entries.remove(remote) {
-            entry.end().await;
+            self.end(entry).await;
         }
         self.known.remove(remote);
         self.health.remove(remote);
         self.outbox.push(remote, vec![Change::Removed]);
+    }
+
+    /// Ends the session of a remote. Afterwards it tells nothing more.
+    async fn end(&mut self, entry: Entry) {
+        let Some((token, task)) = entry.session else { return };
+        token.cancel();
+        task.abort();
+        while !task.is_finished() {
+            let Some(ended) = self.sessions.join_next().await else { return };
+            share_panic(ended);
+        }
     }
 
     /// Uses what the remote's Secret says now.

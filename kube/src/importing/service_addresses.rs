@@ -23,16 +23,19 @@ const SERVICE: Mask = Mask::Fields(&[
     ),
 ]);
 
-/// Follows a Service in a task of its own.
+/// The addresses of a Service; none while they are not known.
+pub type ServiceAddresses = watch::Receiver<Option<Vec<IpAddr>>>;
+
+/// The addresses of a Service, and what keeps them up to date while it runs.
 pub(super) fn follow_service(
     connection: Connection,
     namespace_and_name: &str,
-) -> Result<watch::Receiver<Option<Vec<IpAddr>>>, ImportingError> {
+) -> Result<(ServiceAddresses, impl Future<Output = ()> + Send + use<>), ImportingError> {
     let target = target(namespace_and_name)
         .ok_or_else(|| ImportingError::ServiceName(namespace_and_name.to_owned()))?;
     let (sender, receiver) = watch::channel(None);
     let service = namespace_and_name.to_owned();
-    tokio::spawn(async move {
+    let following = async move {
         let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
         let read = async {
             let mut listed = None;
@@ -53,8 +56,8 @@ pub(super) fn follow_service(
             () = read => {}
             () = sender.closed() => {}
         }
-    });
-    Ok(receiver)
+    };
+    Ok((receiver, following))
 }
 
 fn target(namespace_and_name: &str) -> Option<Target> {
@@ -163,8 +166,9 @@ mod tests {
         const SERVICES: &str = "/api/v1/namespaces/xcc/services";
         let api = FakeApi::new();
         let service = |ip: &str| json!({"metadata": {"name": "gateway"}, "spec": {"clusterIP": ip}});
-        let mut addresses = follow_service(api.connection(), "xcc/gateway").unwrap();
-        let wait = async |addresses: &mut watch::Receiver<Option<Vec<IpAddr>>>, want: Option<&str>| {
+        let (mut addresses, follow) = follow_service(api.connection(), "xcc/gateway").unwrap();
+        let following = tokio::spawn(follow);
+        let wait = async |addresses: &mut ServiceAddresses, want: Option<&str>| {
             let want = want.map(|ip| vec![ip.parse().unwrap()]);
             addresses.wait_for(|known| *known == want).await.unwrap();
         };
@@ -183,5 +187,8 @@ mod tests {
         for name in ["gateway", "/gateway", "xcc/", "xcc/a/b", "xcc/a?b"] {
             assert!(follow_service(api.connection(), name).is_err(), "{name}");
         }
+        assert!(!following.is_finished());
+        drop(addresses);
+        following.await.unwrap();
     }
 }

@@ -26,7 +26,7 @@ pub use source::KubeconfigSource;
 pub(crate) use source::connect;
 
 use crate::connection::Connection;
-use crate::watch::{Delta, Event, Index, Kind, Progress, follow};
+use crate::watch::{Delta, Event, Index, Kind, Progress, follow, share_panics};
 
 /// Events that a session has not looked at yet.
 const EVENTS_MAX: usize = 64;
@@ -138,6 +138,7 @@ impl Watches {
         };
         tokio::select! {
             () = wait => self.spawn(state.service()),
+            never = share_panics(&mut self.tasks) => match never {},
             Some((tag, event)) = self.events.recv() => {
                 if tag.epoch == self.epoch
                     && let Progress::Held { until, .. } = state.take(tag.what, event)

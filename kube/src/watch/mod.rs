@@ -8,10 +8,12 @@ mod backoff;
 mod index;
 mod mask;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 
 pub(crate) use backoff::Backoff;
@@ -70,6 +72,25 @@ pub(crate) enum Event {
 
 /// Who is told does not listen any more.
 struct Unheard;
+
+/// A panic in one of these tasks is one of whoever waits here: nobody goes on with what a watch told before it was gone.
+/// Never comes back.
+pub(crate) async fn share_panics(tasks: &mut JoinSet<()>) -> Infallible {
+    while let Some(ended) = tasks.join_next().await {
+        share_panic(ended);
+    }
+    // There may be new ones at the next call.
+    std::future::pending().await
+}
+
+/// The same for a task that has ended.
+pub(crate) fn share_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+}
 
 /// Follows a collection until nobody listens any more. Each event is sent with the tag.
 pub(crate) async fn follow<T: Copy + Send + Sync>(
@@ -302,4 +323,21 @@ fn status(object: &Value) -> Failure {
 
 fn endless() -> Failure {
     Failure::Malformed(format!("the list has more than {PAGES_MAX} pages"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_panic_of_a_watch_is_one_of_who_waits_for_it() {
+        let waiting = tokio::spawn(async {
+            let mut watches = JoinSet::new();
+            watches.spawn(std::future::pending()).abort();
+            watches.spawn(async {});
+            watches.spawn(async { panic!("a test's panic") });
+            share_panics(&mut watches).await
+        });
+        assert!(waiting.await.unwrap_err().is_panic());
+    }
 }

@@ -21,7 +21,7 @@ use crate::crd::{GROUP, VERSION};
 use crate::importing::kinds::{self, RemoteClusters, ServiceRecords, own_path};
 use crate::importing::{ImportingCluster, MANAGER, lease};
 use crate::session::{HealthBoard, RemoteHealth};
-use crate::watch::{Backoff, Event, Index, follow};
+use crate::watch::{Backoff, Event, Index, follow, share_panics};
 
 /// Events of watches that wait.
 const EVENTS_MAX: usize = 256;
@@ -107,6 +107,7 @@ impl StatusWriter {
             };
             let changed = tokio::select! {
                 biased;
+                never = share_panics(&mut watches) => match never {},
                 Some((what, event)) = events.recv() => pen.take(what, event),
                 Ok(()) = status.changed() => {
                     pen.records_differ = true;
