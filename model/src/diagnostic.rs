@@ -95,7 +95,7 @@ pub enum Reason {
     Conflict,
     /// Several remotes export the name on different ports.
     PortMismatch,
-    /// The gateway cannot carry the name on this port, or has as many names as it can.
+    /// The gateway cannot carry the name on this port, has as many names as it can, or refuses what that takes.
     NotCarried,
     /// No address of the remote can be used; the export is kept and closes connections until there is one.
     NoAddresses,

@@ -2,8 +2,8 @@
 //!
 //! Pure state, driven by the pipeline: no I/O, and the time comes in as an argument.
 //!
-//! - A new name is *pending* until every connected gateway has ACKed a listener that carries it. A gateway that lags
-//!   more than [`LAG_MAX`] behind another is passed over: one stuck gateway must not hold up everybody.
+//! - A new name is *pending* until every connected gateway has ACKed a listener that carries it, and refuses neither the
+//!   cluster nor the endpoints that it leads to. A gateway that lags or refuses more than [`LAG_MAX`] behind another is passed over: one stuck gateway must not hold up everybody.
 //! - Where several replicas share the gateways, those of one may all be connected to others, which alone hear their ACKs.
 //!   Such a replica presumes them: [`PRESUMED_ACK`] after a publication, [`LAG_MAX`] after its first.
 //! - An *answered* name stays answered until its export is withdrawn, whatever happens to gateways or remotes.
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::Instant;
-use xcc_model::{Backend, Hostname, RemoteName, ServiceImport, ServicePort, ServiceTable};
+use xcc_model::{Backend, Hostname, RemoteName, Route, ServiceImport, ServicePort, ServiceTable};
 
 /// How far a gateway may lag behind another before names stop waiting for it.
 pub(crate) const LAG_MAX: Duration = Duration::from_secs(5);
@@ -32,14 +32,20 @@ pub(crate) struct GatewayAcks {
     pub(crate) acked: Option<Generation>,
     /// The ports whose listeners it refuses. It has all else of the generation.
     pub(crate) refused: BTreeSet<ServicePort>,
+    /// Where it cannot lead: it refuses the cluster or the endpoints. It may have older ones, or none.
+    pub(crate) refused_routes: BTreeSet<Route>,
     /// Since when it is connected.
     pub(crate) connected: Instant,
 }
 
 impl GatewayAcks {
-    /// What it carries on a port, or at all: nothing new where it refuses the listener.
-    fn acked_on(&self, port: Option<ServicePort>) -> Option<Generation> {
-        self.acked.filter(|_| !port.is_some_and(|port| self.refused.contains(&port)))
+    /// What it carries of a route, or at all: nothing new where it refuses what that takes.
+    fn acked_on(&self, route: Option<&Route>) -> Option<Generation> {
+        self.acked.filter(|_| !route.is_some_and(|route| self.refuses(route)))
+    }
+
+    fn refuses(&self, route: &Route) -> bool {
+        self.refused.contains(&route.port) || self.refused_routes.contains(route)
     }
 }
 
@@ -239,25 +245,23 @@ impl Gate {
             self.reached.pop_front();
         }
         self.settled = gateways.iter().all(|gateway| gateway.acked == self.newest_published);
-        let ports = self.pending_ports();
+        let routes = self.pending_routes();
         let lags = gateways.iter().flat_map(|gateway| {
-            let on = ports.iter().copied().map(Some).chain([None]);
-            on.filter_map(|port| self.passed_over_at(gateway.acked_on(port), gateway.connected))
+            let on = routes.iter().map(Some).chain([None]);
+            on.filter_map(|route| self.passed_over_at(gateway.acked_on(route), gateway.connected))
         });
         self.pass_over_at = lags.filter(|at| *at > now).min();
         self.open |= self.safe(gateways, None, now).is_some();
-        self.let_through(gateways, ports, now)
+        self.let_through(gateways, routes, now)
     }
 
-    /// Lets the pending names through that are safe; these are their ports.
-    fn let_through(
-        &mut self,
-        gateways: &[GatewayAcks],
-        ports: BTreeSet<ServicePort>,
-        now: Instant,
-    ) -> ZoneChange {
-        let safe: BTreeMap<_, _> =
-            ports.into_iter().map(|port| (port, self.safe(gateways, Some(port), now))).collect();
+    /// Lets the pending names through that are safe; these are their routes.
+    fn let_through(&mut self, gateways: &[GatewayAcks], routes: BTreeSet<Route>, now: Instant) -> ZoneChange {
+        let with_safe = |route: Route| {
+            let safe = self.safe(gateways, Some(&route), now);
+            (route, safe)
+        };
+        let safe: BTreeMap<_, _> = routes.into_iter().map(with_safe).collect();
         let mut added = Vec::new();
         self.pending.retain(|hostname| match self.names.get_mut(hostname) {
             Some(name) if name.since.is_some() && name.routes_reach(&safe) => {
@@ -270,18 +274,19 @@ impl Gate {
         ZoneChange { added, removed: vec![] }
     }
 
-    /// The ports of the names that wait.
-    fn pending_ports(&self) -> BTreeSet<ServicePort> {
+    /// Where the names that wait lead; nearly all share a few routes.
+    fn pending_routes(&self) -> BTreeSet<Route> {
         let pending = self.pending.iter().filter_map(|hostname| self.names.get(hostname));
-        pending.flat_map(|name| name.import.routes.iter().map(|route| route.port)).collect()
+        let distinct: BTreeSet<&Route> = pending.flat_map(|name| &name.import.routes).collect();
+        distinct.into_iter().cloned().collect()
     }
 
-    /// The generation up to which names on a port are carried by every gateway that counts.
-    fn safe(&self, gateways: &[GatewayAcks], port: Option<ServicePort>, now: Instant) -> Option<Generation> {
+    /// The generation up to which names with a route are carried by every gateway that counts.
+    fn safe(&self, gateways: &[GatewayAcks], route: Option<&Route>, now: Instant) -> Option<Generation> {
         if gateways.is_empty() {
             return self.presumed(now);
         }
-        let carried = gateways.iter().map(|gateway| (gateway.acked_on(port), gateway.connected));
+        let carried = gateways.iter().map(|gateway| (gateway.acked_on(route), gateway.connected));
         let waited_for = carried
             .filter(|(acked, connected)| self.passed_over_at(*acked, *connected).is_none_or(|at| at > now));
         waited_for.map(|(acked, _)| acked).min().flatten()
@@ -362,9 +367,9 @@ impl Gate {
 }
 
 impl Name {
-    /// Whether gateways carry the name as it is, on all its ports.
-    fn routes_reach(&self, safe: &BTreeMap<ServicePort, Option<Generation>>) -> bool {
-        self.import.routes.iter().all(|route| safe.get(&route.port).copied().flatten() >= self.since)
+    /// Whether gateways carry the name as it is, on all its routes.
+    fn routes_reach(&self, safe: &BTreeMap<Route, Option<Generation>>) -> bool {
+        self.import.routes.iter().all(|route| safe.get(route).copied().flatten() >= self.since)
     }
 
     /// Takes an import of a name that gateways carry already. Returns whether the name was withdrawn and is back.

@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use xcc_model::{Diagnostic, Reason, Remote, RemoteName, RemoteView};
+use xcc_xds::Refusal;
 
 use crate::gate::Counts;
 
@@ -36,6 +37,11 @@ struct StateLabel {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TypeLabel {
+    r#type: &'static str,
+}
+
 /// What the pipeline counts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PipelineMetrics {
@@ -48,6 +54,7 @@ pub(crate) struct PipelineMetrics {
     remote_endpoints: Family<RemoteLabel, Gauge>,
     remote_diagnostics: Family<ReasonLabel, Gauge>,
     names: Family<StateLabel, Gauge<i64>>,
+    gateway_refusals: Family<TypeLabel, Gauge>,
     publication_errors: Counter<u64, AtomicU64>,
 }
 
@@ -80,6 +87,11 @@ impl PipelineMetrics {
             m.remote_diagnostics,
         );
         registry.register("names", "Imported names by state: pending, answered, withdrawn", m.names);
+        registry.register(
+            "gateway_refusals",
+            "Resources of which a gateway refuses the version that it is to have",
+            m.gateway_refusals,
+        );
         metrics
     }
 
@@ -114,6 +126,14 @@ impl PipelineMetrics {
             self.remote_diagnostics
                 .get_or_create(&ReasonLabel { reason: ReasonValue(diagnostic.reason) })
                 .inc();
+        }
+    }
+
+    /// Notes what gateways refuse.
+    pub(crate) fn set_refusals(&self, refusals: &[Refusal]) {
+        self.gateway_refusals.clear();
+        for refusal in refusals {
+            self.gateway_refusals.get_or_create(&TypeLabel { r#type: refusal.type_url.short() }).inc();
         }
     }
 

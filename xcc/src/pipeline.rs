@@ -5,6 +5,7 @@ mod describe;
 mod first_sync;
 mod gateways;
 mod publish;
+mod refusals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,10 +20,10 @@ use xcc_dns::{Responder, Zones};
 use xcc_envoy::Omitted;
 use xcc_kube::importing::{ImportStatus, ServiceAddresses};
 use xcc_model::{
-    Diagnostic, Hostname, ImportPolicy, Inventory, Merge, RemoteName, RemoteView, ServicePort, ServiceTable,
-    Touched, Update,
+    Diagnostic, Hostname, ImportPolicy, Inventory, Merge, RemoteName, RemoteView, ServiceTable, Touched,
+    Update,
 };
-use xcc_xds::Clients;
+use xcc_xds::{Clients, Refusal};
 
 use self::first_sync::FirstSync;
 use crate::gate::Gate;
@@ -98,8 +99,8 @@ pub(crate) struct Pipeline {
     carried: ServiceTable,
     /// What follows from what remotes said.
     derived_diagnostics: Vec<Diagnostic>,
-    /// The ports whose listeners a gateway refuses, with its words.
-    refusals: BTreeMap<ServicePort, String>,
+    /// What gateways refuse, with their words.
+    refusals: Vec<Refusal>,
     /// All that people should know; sorted.
     diagnostics: Vec<Diagnostic>,
     gate: Gate,
@@ -153,7 +154,7 @@ impl Pipeline {
             unpublished: BTreeSet::new(),
             carried: ServiceTable::default(),
             derived_diagnostics: Vec::new(),
-            refusals: BTreeMap::new(),
+            refusals: Vec::new(),
             diagnostics: Vec::new(),
             gate,
             publisher,

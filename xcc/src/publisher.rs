@@ -8,7 +8,9 @@ use tokio::sync::watch;
 use xcc_envoy::{
     Cluster, ClusterLoadAssignment, GatewayConfig, MatcherForm, Omitted, Routing, Tally, Upstream,
 };
-use xcc_model::{Backend, Diagnostic, Origin, Reason, RemoteName, ServiceImport, ServiceTable};
+use xcc_model::{
+    Backend, Diagnostic, Origin, Reason, RemoteName, Route, ServiceImport, ServicePort, ServiceTable,
+};
 use xcc_xds::{Resource, ResourceVersion, Snapshot, SnapshotStore, TypeUrl};
 
 use crate::gate::Generation;
@@ -169,6 +171,21 @@ impl Publisher {
         exceeded.flat_map(|form| xcc_envoy::omitted(table, &self.config, form)).collect()
     }
 
+    /// The routes that lead to clusters of these names.
+    pub(crate) fn routes_to<'a>(&self, clusters: impl IntoIterator<Item = &'a str>) -> BTreeSet<Route> {
+        let clusters: BTreeSet<&str> = clusters.into_iter().collect();
+        if clusters.is_empty() {
+            return BTreeSet::new();
+        }
+        let named = self.upstreams.iter().filter(|upstream| clusters.contains(&*upstream.name()));
+        named.map(|upstream| Route { port: upstream.port, remotes: upstream.remotes.clone() }).collect()
+    }
+
+    /// The service ports that were published last.
+    pub(crate) fn ports(&self) -> BTreeSet<ServicePort> {
+        self.upstreams.iter().map(|upstream| upstream.port).collect()
+    }
+
     /// The newest generation.
     pub(crate) fn generation(&self) -> Generation {
         self.generation
@@ -230,7 +247,7 @@ fn assignment(assignment: &ClusterLoadAssignment) -> Arc<Resource> {
 
 #[cfg(test)]
 mod tests {
-    use xcc_model::{Hostname, RemoteSet, Route};
+    use xcc_model::{Hostname, RemoteSet};
 
     use super::*;
 

@@ -4,7 +4,9 @@
 //! and xcc ends with status 0 when asked to.
 
 mod acknowledgement;
+mod by_hand;
 mod change;
+mod refusal;
 mod restart;
 mod routing;
 

@@ -1,4 +1,4 @@
-use xcc_model::{RemoteSet, Route};
+use xcc_model::RemoteSet;
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn table(names: &[&str]) -> ServiceTable {
 
 fn acks(acked: Option<Generation>, now: Instant) -> GatewayAcks {
     let connected = now.checked_sub(2 * LAG_MAX).unwrap_or(now);
-    GatewayAcks { acked, refused: BTreeSet::new(), connected }
+    GatewayAcks { acked, refused: BTreeSet::new(), refused_routes: BTreeSet::new(), connected }
 }
 
 fn observe(gate: &mut Gate, acked: &[Option<Generation>], now: Instant) -> ZoneChange {
@@ -156,6 +156,28 @@ fn a_refused_listener_holds_up_the_names_of_its_port_only() {
     assert_eq!(gate.observe(&gateways, now).added, []);
     assert_eq!(gate.deadline(now), Some(now + LAG_MAX), "time alone passes it over");
     assert_eq!(gate.observe(&gateways, now + LAG_MAX).added, [name("b.xcc.test")], "passed over");
+}
+
+#[test]
+fn a_refused_cluster_holds_up_the_new_names_that_lead_there_only() {
+    let now = Instant::now() + Duration::from_secs(60);
+    let mut gate = Gate::new(DELAY);
+    publish(&mut gate, &table(&["old.xcc.test"]), 1, now);
+    observe(&mut gate, &[Some(1)], now);
+
+    let mut both = table(&["old.xcc.test", "new.xcc.test"]);
+    let west = table_on("west", &["west.xcc.test"]);
+    both.imports.extend(west.imports);
+    both.backends.extend(west.backends);
+    publish(&mut gate, &both, 2, now);
+    let refused_routes = both.imports[&name("old.xcc.test")].routes.iter().cloned().collect();
+    let refusing = GatewayAcks { refused_routes, ..acks(Some(2), now) };
+    assert_eq!(gate.observe(std::slice::from_ref(&refusing), now).added, [name("west.xcc.test")]);
+    let much_later = now + 10 * LAG_MAX;
+    assert_eq!(gate.observe(std::slice::from_ref(&refusing), much_later).added, [], "nobody can lead there");
+    assert_eq!(gate.state(&name("old.xcc.test")), Some(NameState::Answered), "its last good state serves it");
+    assert_eq!(gate.state(&name("new.xcc.test")), Some(NameState::Pending));
+    assert_eq!(observe(&mut gate, &[Some(2)], much_later).added, [name("new.xcc.test")]);
 }
 
 #[test]

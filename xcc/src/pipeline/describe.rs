@@ -73,6 +73,7 @@ impl Pipeline {
             "imports": imports.chain(withdrawn).collect::<Vec<_>>(),
             "remotes": remotes.collect::<serde_json::Map<_, _>>(),
             "diagnostics": self.diagnostics,
+            "refusals": self.refusals,
         })
     }
 

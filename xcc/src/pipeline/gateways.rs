@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 use tracing::{info, warn};
-use xcc_model::{Diagnostic, Reason, ServicePort};
-use xcc_xds::{TypeStatus, TypeUrl};
+use xcc_xds::TypeUrl;
 
 use super::Pipeline;
 use crate::gate::{GatewayAcks, ZoneChange};
-use crate::publisher::diagnostics_of;
 
 impl Pipeline {
     pub(super) fn observe_gateways(&mut self, now: Instant) {
-        if !self.gate.is_waiting() && self.passed_over.is_empty() && self.refusals.is_empty() {
+        self.observe_refusals(now);
+        if !self.gate.is_waiting() && self.passed_over.is_empty() {
             return;
         }
         let gateways = self.gateways(now);
@@ -22,6 +21,10 @@ impl Pipeline {
         self.change_zone(&change);
         if change != ZoneChange::default() {
             self.status_changed(now);
+            if !self.refusals.is_empty() {
+                // Fewer names wait for what is refused.
+                self.report();
+            }
         }
         if self.gate.is_open() && self.waiting_for_gateway.take().is_some() {
             match gateways.is_empty() {
@@ -33,14 +36,14 @@ impl Pipeline {
             self.connections.responder.publish(self.zones.clone());
         }
         self.report_passed_over(&gateways, now);
-        self.report_refusals(now);
         self.connections.metrics.set_names(self.gate.counts());
     }
 
     /// The gateways (clients that ask for listeners) with what each has ACKed.
     pub(super) fn gateways(&self, now: Instant) -> BTreeMap<u64, GatewayAcks> {
-        let clients = self.connections.clients.list().into_iter();
-        let acks = clients.filter_map(|client| {
+        let clients = self.connections.clients.list();
+        let refused_routes = self.refused_routes(&clients);
+        let acks = clients.into_iter().filter_map(|client| {
             let listeners = client.types.get(&TypeUrl::Listener)?;
             // A gateway that refused some listeners has all others as soon as it has answered what was sent.
             let answered = listeners.acks + listeners.nacks == listeners.responses;
@@ -50,24 +53,13 @@ impl Pipeline {
             };
             let acks = GatewayAcks {
                 acked: version.and_then(|version| self.publisher.generation_of(version)),
-                refused: self.ports_of(listeners).collect(),
+                refused: self.refused_ports(listeners),
+                refused_routes: refused_routes.get(&client.node_id).cloned().unwrap_or_default(),
                 connected: now.checked_sub(client.connected_for).unwrap_or(now),
             };
             Some((client.id, acks))
         });
         acks.collect()
-    }
-
-    /// The ports whose listeners a gateway refuses.
-    fn ports_of(&self, listeners: &TypeStatus) -> impl Iterator<Item = ServicePort> {
-        let routes = self.carried.imports.values().flat_map(|import| &import.routes);
-        let ports = match listeners.parked.is_empty() {
-            true => BTreeSet::new(),
-            false => routes.map(|route| route.port).collect::<BTreeSet<_>>(),
-        };
-        ports
-            .into_iter()
-            .filter(|port| listeners.parked.contains_key(&*xcc_envoy::names::listener_name(*port)))
     }
 
     fn report_passed_over(&mut self, gateways: &BTreeMap<u64, GatewayAcks>, now: Instant) {
@@ -84,36 +76,5 @@ impl Pipeline {
         }
         self.connections.metrics.gateways_passed_over.set(i64::try_from(lagging.len()).unwrap_or(i64::MAX));
         self.passed_over = lagging;
-    }
-
-    /// Puts what a gateway refuses on the HTTPProxies that want it.
-    fn report_refusals(&mut self, now: Instant) {
-        let mut refusals = BTreeMap::new();
-        for client in self.connections.clients.list() {
-            let Some(listeners) = client.types.get(&TypeUrl::Listener) else { continue };
-            refusals.extend(self.ports_of(listeners).filter_map(|port| {
-                let parked = listeners.parked.get(&*xcc_envoy::names::listener_name(port))?;
-                Some((port, parked.message.to_string()))
-            }));
-        }
-        if refusals != self.refusals {
-            self.refusals = refusals;
-            self.report();
-            self.status_changed(now);
-        }
-    }
-
-    pub(super) fn describe_refusals(&self) -> impl Iterator<Item = Diagnostic> {
-        self.refusals.iter().flat_map(|(port, text)| {
-            let imports = self.table.imports.iter();
-            let concerned =
-                imports.filter(|(_, import)| import.routes.iter().any(|route| route.port == *port));
-            concerned.flat_map(move |(hostname, import)| {
-                let message = format!(
-                    "{hostname} is not carried on port {port}: a gateway refuses the listener: {text}"
-                );
-                diagnostics_of(import, Reason::NotCarried, message)
-            })
-        })
     }
 }
