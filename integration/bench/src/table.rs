@@ -22,7 +22,7 @@ pub struct Row {
     pub peer_name: String,
     /// Its figure.
     pub peer: f64,
-    /// Ours divided by the peer's.
+    /// Ours divided by the peer's, or the median of that over the rounds in which both were measured.
     pub ratio: f64,
     /// The figures' unit.
     pub unit: String,
@@ -67,6 +67,12 @@ impl Row {
     #[must_use]
     pub fn with_limit(self, limit: Limit) -> Self {
         Self { limit: Some(limit), ..self }
+    }
+
+    /// The row with the median of its rounds' ratios in place of the ratio of the medians.
+    #[must_use]
+    pub fn with_ratio(self, ratio: f64) -> Self {
+        Self { ratio, ..self }
     }
 
     /// Whether the ratio is what it has to be.
@@ -125,6 +131,7 @@ impl Table {
     fn markdown(&self, machine: &str) -> Result<String> {
         let mut text = "# Benchmarks\n\nWritten by `make bench` from `benchmarks.json`. Each row compares two programs that \
             ran in turns on one machine\nin one run; only the ratio means something elsewhere.\n\
+            For DNS (B10, B11) it is the median of the rounds' ratios, and may differ from the quotient of the two medians.\n\
             [Notes](benchmarks-notes.md): what misses its mark, and why.\n\n"
             .to_owned();
         writeln!(text, "{machine}")?;

@@ -1,7 +1,7 @@
 //! Clients that measure: a closed loop for the price of an answer, an open one for latency.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -20,8 +20,6 @@ pub struct Price {
     pub microseconds: f64,
     /// Answers per second.
     pub rate: f64,
-    /// Requests without a reply.
-    pub lost: u64,
 }
 
 /// What an open loop measured, in microseconds from when the request was due to its reply.
@@ -35,56 +33,66 @@ pub struct Latency {
     pub lost: f64,
 }
 
-/// Asks from so many sockets, each with one request under way, and sets the server's processor time against the replies.
+/// How a closed loop asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Clients {
+    /// Threads, each with one request under way.
+    pub threads: usize,
+    /// Sockets that each thread asks from in turns. The kernel gives all that comes from one socket to one of the server's
+    /// workers, by a hash that is another for each server: few sockets would measure that.
+    pub sockets: usize,
+}
+
+/// Asks from so many sockets, and sets the server's processor time against the replies, after a third of the time to warm up.
 ///
 /// Fails when a reply has another code than one of `codes`.
 pub fn closed_loop(
     server: SocketAddr,
     process: u32,
     requests: &[Vec<u8>],
-    sockets: usize,
+    clients: Clients,
     time: Duration,
     codes: &[u8],
 ) -> Result<Price> {
-    let stop = AtomicBool::new(false);
-    let (start, before) = (clock(), cpu::time_of_tree(process)?);
-    let (answers, lost) = std::thread::scope(|scope| -> Result<(u64, u64)> {
+    let (stop, answers) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
         let client = |index| {
-            let stop = &stop;
-            scope.spawn(move || ask_in_turns(server, requests, index, codes, stop))
+            let (stop, answers) = (&stop, &answers);
+            scope.spawn(move || ask_in_turns(server, requests, index, clients, codes, stop, answers))
         };
-        let clients: Vec<_> = (0..sockets).map(client).collect();
+        let threads: Vec<_> = (0..clients.threads).map(client).collect();
+        std::thread::sleep(time / 3);
+        let start = (clock(), answers.load(Ordering::Relaxed), cpu::time_of_tree(process));
         std::thread::sleep(time);
+        let end = (clock(), answers.load(Ordering::Relaxed), cpu::time_of_tree(process));
         stop.store(true, Ordering::Relaxed);
-        let mut sums = (0, 0);
-        for client in clients {
-            let (answers, lost) = client.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            sums = (sums.0 + answers, sums.1 + lost);
+        for thread in threads {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         }
-        Ok(sums)
-    })?;
-    let (elapsed, spent) = (start.elapsed(), cpu::time_of_tree(process)?.saturating_sub(before));
-    ensure!(answers > 0, "no reply from {server}");
-    Ok(Price {
-        microseconds: spent.as_secs_f64() * 1e6 / answers as f64,
-        rate: answers as f64 / elapsed.as_secs_f64(),
-        lost,
+        let (answers, spent) = (end.1 - start.1, end.2?.saturating_sub(start.2?));
+        ensure!(answers > 0, "no reply from {server}");
+        Ok(Price {
+            microseconds: spent.as_secs_f64() * 1e6 / answers as f64,
+            rate: answers as f64 / (end.0 - start.0).as_secs_f64(),
+        })
     })
 }
 
-/// How many replies came and how many did not.
+/// Asks until the stop, and counts the replies.
 fn ask_in_turns(
     server: SocketAddr,
     requests: &[Vec<u8>],
     first: usize,
+    clients: Clients,
     codes: &[u8],
     stop: &AtomicBool,
-) -> Result<(u64, u64)> {
-    let socket = connect(server)?;
+    answers: &AtomicU64,
+) -> Result<()> {
+    let sockets = (0..clients.sockets).map(|_| connect(server)).collect::<Result<Vec<_>>>()?;
     let mut reply = [0; REPLY_OCTETS_MAX];
-    let (mut count, mut lost) = (0, 0);
     // Each client begins elsewhere, so that they do not ask the same at the same time.
-    for (id, request) in requests.iter().cycle().skip(first * requests.len() / 7).enumerate() {
+    let requests = requests.iter().cycle().skip(first * requests.len() / 7);
+    for ((id, request), socket) in requests.enumerate().zip(sockets.iter().cycle()) {
         if stop.load(Ordering::Relaxed) {
             break;
         }
@@ -97,14 +105,15 @@ fn ask_in_turns(
                 Ok(length) if length < 12 || reply[..2] != request[..2] => continue,
                 Ok(_) => {
                     ensure!(codes.contains(&(reply[3] & 0x0f)), "reply code {}", reply[3] & 0x0f);
-                    count += 1;
+                    answers.fetch_add(1, Ordering::Relaxed);
                 }
-                Err(_) => lost += 1,
+                // Lost.
+                Err(_) => {}
             }
             break;
         }
     }
-    Ok((count, lost))
+    Ok(())
 }
 
 /// Asks at a fixed rate, whatever the replies do.
