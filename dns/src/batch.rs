@@ -59,6 +59,14 @@ pub(crate) struct Outbox {
     headers: MultiHeaders<SockaddrStorage>,
 }
 
+impl Route {
+    /// The way to a client, from whichever of our addresses.
+    #[cfg(test)]
+    pub(crate) fn to(client: SocketAddr) -> Self {
+        Self { client: client.into(), asked: None }
+    }
+}
+
 impl Inbox {
     /// `any_address`: the socket is bound to no address, so that each reply must name the one that was asked
     /// (RFC 2181, section 4).
@@ -128,6 +136,12 @@ impl Outbox {
             self.asked[self.count] = route.asked;
             self.count += 1;
         }
+    }
+
+    /// How many replies wait to be sent.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.count
     }
 
     /// Sends all replies without waiting: a client that gets none asks again. How many could not be sent.

@@ -119,15 +119,15 @@ impl Shard {
                 }
             }
             Outcome::Dropped(reason) => {
-                let reason = match reason {
-                    DropReason::Short => 0,
-                    DropReason::Response => 1,
-                    DropReason::SourcePort => 2,
-                    DropReason::RateLimit => 3,
-                };
-                self.dropped[transport_index][reason].fetch_add(1, Ordering::Relaxed);
+                self.dropped[transport_index][reason_index(reason)].fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// How many messages had no reply for this reason.
+    #[cfg(test)]
+    pub(crate) fn dropped(&self, transport: Transport, reason: DropReason) -> u64 {
+        self.dropped[transport as usize][reason_index(reason)].load(Ordering::Relaxed)
     }
 }
 
@@ -196,6 +196,16 @@ impl Collector for SharedShards {
         let help = "Seconds from a UDP batch's receipt to its last reply, at one batch in 16";
         let latency = self.latency();
         latency.encode(encoder.encode_descriptor("batch_seconds", help, None, latency.metric_type())?)
+    }
+}
+
+/// The reason's place in [`DROPS`].
+fn reason_index(reason: DropReason) -> usize {
+    match reason {
+        DropReason::Short => 0,
+        DropReason::Response => 1,
+        DropReason::SourcePort => 2,
+        DropReason::RateLimit => 3,
     }
 }
 

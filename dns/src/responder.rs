@@ -139,13 +139,14 @@ pub(crate) fn respond_slowly(
     respond_with(zones, transport, request, reply, |_, _, _, _| false)
 }
 
-/// Replaces the reply by one that says only that it is incomplete, so that an honest client asks again by TCP.
-pub(crate) fn truncate(request: &[u8], reply: &mut Vec<u8>) {
+/// Replaces the reply by one that has its code and else says only that it is incomplete, so that an honest client asks again
+/// by TCP. NSD keeps the code, too.
+pub(crate) fn truncate(request: &[u8], rcode: Rcode, reply: &mut Vec<u8>) {
     let Ok(request) = Request::read(request) else { return };
     reply.clear();
     let limit = usize::from(UDP_PAYLOAD_OCTETS_MIN);
     let limit = Limit { octets: limit, additional_octets: limit };
-    fast::write(&request, &Reply { rcode: Rcode::NOERROR, body: Body::Truncated }, limit, reply);
+    fast::write(&request, &Reply { rcode, body: Body::Truncated }, limit, reply);
 }
 
 fn respond_with(

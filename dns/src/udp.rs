@@ -19,7 +19,7 @@ use crate::batch::{Datagram, Inbox, Outbox};
 use crate::metrics::{DnsMetrics, Shard};
 use crate::query_log::QueryLog;
 use crate::rate_limit::{Limiter, Verdict};
-use crate::responder::{DropReason, Outcome, Rcode, Responder, Transport, respond, truncate};
+use crate::responder::{DropReason, Outcome, Responder, Transport, respond, truncate};
 use crate::socket::wake;
 use crate::zone::Zones;
 
@@ -156,16 +156,58 @@ fn limit(
     outcome: Outcome,
     now: Instant,
 ) -> Outcome {
-    let (Some(limiter), Outcome::Replied { record_type, .. }) = (&service.limiter, outcome) else {
+    let (Some(limiter), Outcome::Replied { rcode, record_type, .. }) = (&service.limiter, outcome) else {
         return outcome;
     };
     match limiter.check(datagram.client.ip(), datagram.octets.len(), reply.len(), now) {
         Verdict::Send => outcome,
         Verdict::Slip => {
             service.slipped.inc();
-            truncate(datagram.octets, reply);
-            Outcome::Replied { rcode: Rcode::NOERROR, record_type, truncated: true }
+            truncate(datagram.octets, rcode, reply);
+            Outcome::Replied { rcode, record_type, truncated: true }
         }
         Verdict::Drop => Outcome::Dropped(DropReason::RateLimit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Route;
+
+    /// A for `a.`; without zones the reply is SERVFAIL.
+    const REQUEST: &[u8] = b"\0\x01\0\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01";
+
+    /// How many replies wait to be sent after a request from this client, and how many were dropped for its port.
+    fn replies(client: &str) -> (usize, u64) {
+        let (metrics, responder) = (DnsMetrics::new(), Responder::new());
+        let service = Service {
+            responder,
+            limiter: None,
+            query_log_rate: 0.0,
+            send_errors: Counter::default(),
+            slipped: Counter::default(),
+        };
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let worker = Worker::new(socket, address, service, &metrics);
+        let (outbox, log) = (Outbox::new(&address), QueryLog::new(0.0));
+        let mut desk = Desk { worker: &worker, outbox, log, batches: 0 };
+        let client: SocketAddr = client.parse().unwrap();
+        desk.answer(&Datagram { client, octets: REQUEST, route: Route::to(client) }, None, Instant::now());
+        (desk.outbox.len(), worker.shard.dropped(Transport::Udp, DropReason::SourcePort))
+    }
+
+    /// The ports are privileged, so that no socket of a test can have them without root.
+    #[test]
+    fn ports_that_would_answer_the_answer_get_none() {
+        for host in ["192.0.2.1", "[2001:db8::1]"] {
+            for port in [0, 7, 13, 17, 19] {
+                assert_eq!(replies(&format!("{host}:{port}")), (0, 1), "{host}, port {port}");
+            }
+            for port in [1, 53, 123, 1024, 65535] {
+                assert_eq!(replies(&format!("{host}:{port}")), (1, 0), "{host}, port {port}");
+            }
+        }
     }
 }

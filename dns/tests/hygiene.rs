@@ -85,6 +85,40 @@ async fn over_the_rate_limit_one_in_so_many_is_told_to_come_by_tcp() {
 }
 
 #[tokio::test]
+async fn what_slips_keeps_the_code_of_its_answer() {
+    let limit = RateLimit { answers_per_second: 1, burst_seconds: 1, slip: 1, exempt: vec![] };
+    let config = DnsConfig { rate_limit: Some(limit), udp_sockets: 1, ..DnsConfig::default() };
+    let server = start(&["127.0.0.1:0"], config);
+    server.responder.publish(zones());
+    let nginx = Request::new("nginx.xcc.test", A);
+    // The network's burst is one answer; with a slip of 1 nothing is dropped.
+    ask_udp(server.addresses[0], &nginx.octets()).await;
+    for (request, want) in [
+        (nginx.clone(), ResponseCode::NoError),
+        (Request::new("none.xcc.test", A).edns(1232), ResponseCode::NXDomain),
+        (Request::new("example.com", A), ResponseCode::Refused),
+        // hickory reads 16 as what TSIG calls the same number.
+        (nginx.edns_with(1, 0, &[]), ResponseCode::BADSIG),
+    ] {
+        let slipped = async {
+            // A second may pass on a busy machine, and with it one whole answer.
+            loop {
+                let reply = ask_udp(server.addresses[0], &request.octets()).await;
+                check_frame(&request, &reply);
+                let message = Message::from_vec(&reply).unwrap();
+                if message.metadata.truncation {
+                    return message;
+                }
+            }
+        };
+        let message = timeout(PATIENCE, slipped).await.expect("a reply that slips");
+        assert_eq!(message.metadata.response_code, want);
+        assert_eq!((message.answers.len(), message.authorities.len()), (0, 0));
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn loopback_is_not_limited_by_default() {
     let server = start(&["127.0.0.1:0", "[::1]:0"], DnsConfig::default());
     server.responder.publish(zones());
