@@ -111,7 +111,7 @@ impl Zones {
     }
 
     fn answer_at<'z>(&'z self, node: &'z Node, record_type: RecordType) -> Answer<'z> {
-        let apex = &self.origin.apexes[node.apex];
+        let apex = &self.origin.apexes[node.apex as usize];
         let records = |records| Answer::Records { ttl_seconds: self.origin.ttl_seconds, records };
         match (&node.content, record_type) {
             (Content::Empty, _) => Answer::NoData(self.soa(apex)),
@@ -126,13 +126,13 @@ impl Zones {
             (Content::NameServer, _) => self.addresses_of(&self.origin.name_server, &apex.name, record_type),
             (Content::Origins(texts), RecordType::TXT) => records(Records::Data(texts)),
             (Content::Origins(_), _) => Answer::NoData(self.soa(apex)),
-            (Content::Gateway(_), RecordType::A | RecordType::AAAA) if self.gateway.is_empty() => {
+            (Content::Gateway, RecordType::A | RecordType::AAAA) if self.gateway.is_empty() => {
                 Answer::ServFail
             }
-            (Content::Gateway(_), RecordType::HTTPS) if let Some(https) = &self.https => {
+            (Content::Gateway, RecordType::HTTPS) if let Some(https) = &self.https => {
                 records(Records::Data(https))
             }
-            (Content::Gateway(_), _) => self.addresses_of(&self.gateway, &apex.name, record_type),
+            (Content::Gateway, _) => self.addresses_of(&self.gateway, &apex.name, record_type),
         }
     }
 

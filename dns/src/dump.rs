@@ -22,12 +22,12 @@ impl Zones {
         for name in self.names() {
             match self.gateway.is_empty() {
                 true => lines.push(format!("; {name}. has no address: the gateway's is not known")),
-                false => push_addresses(&mut lines, name, ttl, &self.gateway),
+                false => push_addresses(&mut lines, &name, ttl, &self.gateway),
             }
             if let Some(https) = &self.https {
-                push_set(&mut lines, name, ttl, https);
+                push_set(&mut lines, &name, ttl, https);
             }
-            if let Some((owner, texts)) = self.origins(name) {
+            if let Some((owner, texts)) = self.origins(&name) {
                 push_set(&mut lines, owner, ttl, texts);
             }
         }

@@ -4,6 +4,10 @@ use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use xcc_model::Hostname;
+
+use crate::name::Name;
+
 /// Names up to this length stand in the table itself; most names are shorter.
 const SHORT_OCTETS_MAX: usize = 46;
 
@@ -12,6 +16,14 @@ const SHORT_OCTETS_MAX: usize = 46;
 pub(crate) enum Key {
     Short { length: u8, octets: [u8; SHORT_OCTETS_MAX] },
     Long(Arc<[u8]>),
+}
+
+impl Key {
+    /// The name in presentation form, if it is one that the gateway could carry.
+    pub(crate) fn hostname(&self) -> Option<Hostname> {
+        let name = Name::from_wire(self.borrow())?.to_string();
+        Hostname::parse(name.trim_end_matches('.')).ok()
+    }
 }
 
 impl From<&[u8]> for Key {

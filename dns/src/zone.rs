@@ -38,14 +38,15 @@ pub struct Zones {
     serial: u32,
 }
 
-/// A name that exists.
+/// A name that exists. What it is called stands in its key alone: a change copies the nodes around it, and an answer reads
+/// one out of many, so they are small and refer to little.
 #[derive(Clone)]
 pub(crate) struct Node {
-    /// Index into [`Origin::apexes`].
-    pub(crate) apex: usize,
     pub(crate) content: Content,
+    /// Index into [`Origin::apexes`].
+    pub(crate) apex: u32,
     /// How many names lie below.
-    below: usize,
+    below: u32,
 }
 
 /// What stands at a name.
@@ -58,7 +59,7 @@ pub(crate) enum Content {
     /// The name server's addresses.
     NameServer,
     /// The gateway's addresses; a wildcard stands at its literal name `*.domain`.
-    Gateway(Hostname),
+    Gateway,
     /// Where the name one label above comes from, as TXT.
     Origins(Arc<RrSet>),
 }
@@ -169,7 +170,7 @@ impl Zones {
     /// Whether the name is in the table. A wildcard is asked for by its literal name.
     pub fn contains(&self, hostname: &Hostname) -> bool {
         let Some(name) = Name::parse(hostname.as_str()) else { return false };
-        self.nodes.get(name.as_wire()).and_then(Node::hostname).is_some()
+        self.is_name(name.as_wire())
     }
 
     /// How many names there are, without the zones' own.
@@ -183,8 +184,9 @@ impl Zones {
     }
 
     /// The names in order, without the zones' own.
-    pub fn names(&self) -> impl Iterator<Item = &Hostname> {
-        let mut names: Vec<&Hostname> = self.nodes.values().filter_map(Node::hostname).collect();
+    pub fn names(&self) -> impl Iterator<Item = Hostname> {
+        let names = self.nodes.iter().filter(|(_, node)| node.is_name());
+        let mut names: Vec<Hostname> = names.filter_map(|(key, _)| key.hostname()).collect();
         names.sort_unstable();
         names.into_iter()
     }
@@ -218,6 +220,10 @@ impl Zones {
         }
     }
 
+    fn is_name(&self, wire: &[u8]) -> bool {
+        self.nodes.get(wire).is_some_and(Node::is_name)
+    }
+
     fn hashed(self) -> Self {
         let https = self.https.as_ref().map_or(0, |https| https.hash(1));
         let reverse = self.reverse.target.as_ref().map_or(0, |target| target.hash(1));
@@ -233,7 +239,7 @@ impl Zones {
         if !matches!(node.content, Content::Empty) {
             return;
         }
-        node.content = Content::Gateway(hostname.clone());
+        node.content = Content::Gateway;
         self.count_below(&name, apex, 1);
         self.names += 1;
         self.names_hash = self.names_hash.wrapping_add(xxh3_64(name.as_wire()));
@@ -241,7 +247,7 @@ impl Zones {
 
     fn remove(&mut self, hostname: &Hostname) {
         let Some((name, apex)) = self.place(hostname) else { return };
-        if self.nodes.get(name.as_wire()).and_then(Node::hostname).is_none() {
+        if !self.is_name(name.as_wire()) {
             return;
         }
         self.set_origins(hostname, None);
@@ -252,7 +258,7 @@ impl Zones {
 
     fn set_origins(&mut self, hostname: &Hostname, texts: Option<RrSet>) {
         let Some((name, apex)) = self.place(hostname) else { return };
-        if self.nodes.get(name.as_wire()).and_then(Node::hostname).is_none() {
+        if !self.is_name(name.as_wire()) {
             return;
         }
         // Too long with one label more: then there is nothing to ask for.
@@ -288,11 +294,11 @@ impl Zones {
 
     /// The node at the name, an empty one if there was none.
     fn node(&mut self, wire: &[u8], apex: usize) -> &mut Node {
-        self.nodes.entry(wire.into()).or_insert(Node { apex, content: Content::Empty, below: 0 })
+        self.nodes.entry(wire.into()).or_insert(Node { content: Content::Empty, apex: apex as u32, below: 0 })
     }
 
     /// Tells the name's ancestors, up to and without the apex, that a name came or went below them.
-    fn count_below(&mut self, name: &Name, apex: usize, change: isize) {
+    fn count_below(&mut self, name: &Name, apex: usize, change: i32) {
         let top = self.origin.apexes[apex].name.labels();
         for labels in top + 1..name.labels() {
             let ancestor = name.suffix(labels);
@@ -306,11 +312,9 @@ impl Zones {
 }
 
 impl Node {
-    fn hostname(&self) -> Option<&Hostname> {
-        match &self.content {
-            Content::Gateway(hostname) => Some(hostname),
-            Content::Empty | Content::Apex | Content::NameServer | Content::Origins(_) => None,
-        }
+    /// Whether the gateway's addresses stand here.
+    fn is_name(&self) -> bool {
+        matches!(self.content, Content::Gateway)
     }
 }
 

@@ -67,7 +67,7 @@ async fn round(zones: &Zones, questions: usize, random: &mut Random, findings: &
     for other in &others {
         servers.push(Asked::new(other.kind.name(), other.address)?);
     }
-    let names: Vec<Hostname> = zones.names().cloned().collect();
+    let names: Vec<Hostname> = zones.names().collect();
     tokio::task::block_in_place(|| -> Result<()> {
         for _ in 0..questions {
             let question = Question::random(zones, &names, random);
