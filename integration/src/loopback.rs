@@ -57,6 +57,11 @@ impl Loopback {
     pub fn ipv6_port(&self) -> u16 {
         21_000 + u16::from(self.third_octet)
     }
+
+    /// Another such port.
+    pub fn ipv6_dns_port(&self) -> u16 {
+        22_000 + u16::from(self.third_octet)
+    }
 }
 
 #[cfg(test)]

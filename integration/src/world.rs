@@ -52,6 +52,8 @@ pub struct Plan {
     pub withdraw_delay: Duration,
     /// Whether `east` has its nodes on `[::1]` instead.
     pub east_on_ipv6: bool,
+    /// Whether DNS is served on `[::1]` instead.
+    pub dns_on_ipv6: bool,
 }
 
 impl Plan {
@@ -64,6 +66,7 @@ impl Plan {
             dns_ttl_seconds: 30,
             withdraw_delay: Duration::ZERO,
             east_on_ipv6: false,
+            dns_on_ipv6: false,
         }
     }
 }
@@ -149,6 +152,10 @@ impl World {
         let west_addresses = remote_addresses(&loopback, 1)?;
         let mut west = Remote::start("west", west_addresses, &plan.west, &authority, &scratch).await?;
 
+        let dns = match plan.dns_on_ipv6 {
+            false => loopback.socket(place::XCC, place::DNS_PORT)?,
+            true => (std::net::Ipv6Addr::LOCALHOST, loopback.ipv6_dns_port()).into(),
+        };
         let gateway_address = IpAddr::V4(loopback.address(place::GATEWAY));
         let settings = Settings {
             remotes: [&east, &west]
@@ -157,7 +164,7 @@ impl World {
             gateway_addresses: vec![gateway_address],
             gateway_bind: gateway_address,
             xds: loopback.socket(place::XCC, place::XDS_PORT)?,
-            dns: loopback.socket(place::XCC, place::DNS_PORT)?,
+            dns,
             admin: loopback.socket(place::XCC, place::ADMIN_PORT)?,
             dns_ttl_seconds: plan.dns_ttl_seconds,
             withdraw_delay: plan.withdraw_delay,
