@@ -91,7 +91,7 @@ bench: bench-parts ## every figure that xcc claims, in turns with its peers (hal
 .PHONY: bench-quick
 bench-quick: bench-parts ## the same programs with one round and few sizes, in minutes; writes nothing
 	@target/release/bench-xds --quick --dry-run
-	@target/release/bench-dns --rounds 1 --names 1000 --dry-run
+	@target/release/bench-dns --rounds 1 --long-rounds 1 --names 1000 --dry-run
 
 .PHONY: instructions
 instructions: ## instruction counts of the hot paths, held against the checked-in ones
