@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{LazyLock, mpsc},
     time::Duration,
 };
 
@@ -88,12 +88,26 @@ impl Drop for Program {
     }
 }
 
-/// `cargo test` builds the examples of a package before it runs its tests.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let program = test.parent().and_then(Path::parent).unwrap().join("examples/serve-dir");
-    assert!(program.exists(), "build it with `cargo build -p xcc-xds --example serve-dir`");
-    program
+/// The program as it is now: `cargo test` builds the examples, but `cargo test --test server` does not.
+fn program() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(build);
+    &PROGRAM
+}
+
+/// With the workspace's features, so that a test of the workspace finds it built.
+fn build() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--quiet", "--workspace", "--example", "serve-dir"])
+        .arg("--message-format=json-render-diagnostics")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let messages = output.stdout.split(|byte| *byte == b'\n');
+    let mut messages = messages.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let program = messages.find(|it| it["target"]["name"] == "serve-dir" && it["executable"].is_string());
+    PathBuf::from(program.unwrap()["executable"].as_str().unwrap())
 }
 
 fn write(folder: &Path, name: &str, content: &str) {
