@@ -20,6 +20,12 @@ pub struct ServerConfig {
     pub keepalive_timeout: Duration,
     /// How long resources wait for the client's answer to those that they refer to (a Listener for its Clusters).
     pub gate_timeout: Duration,
+    /// How long a client has to answer a response before it is sent a newer one of the type all the same. The next one waits
+    /// twice as long, and so on up to 64 times; only what is new is sent.
+    ///
+    /// Envoy answers Clusters when all of them are warm, which takes up to 15 s if endpoints are missing, and never happens
+    /// for a Cluster whose load balancer it cannot make; a newer response mends that. A slow client loses nothing by it.
+    pub answer_timeout: Duration,
     /// How long connections have to end after shutdown.
     pub drain_timeout: Duration,
     /// When connections are closed gracefully to spread clients over servers; `None`: never.
@@ -36,6 +42,7 @@ impl Default for ServerConfig {
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
             gate_timeout: Duration::from_secs(1),
+            answer_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(5),
             connection_age_max: None,
         }

@@ -28,6 +28,7 @@ use crate::{
     config::ServerConfig,
     metrics::{Metrics, OpenStream},
     node::{NodeInfo, NodeResolver, Peer},
+    patience::Patience,
     requests::Requests,
     response::Variant,
     store::SnapshotStore,
@@ -116,6 +117,9 @@ pub(crate) struct Connection {
     chunks: VecDeque<Bytes>,
     /// What is waited for, and when no longer.
     gate: Option<(Waiting, Instant)>,
+    /// How often the client was expected to ask for more, and when it is no longer.
+    awaited: Option<(u64, Instant)>,
+    patience: Patience,
     half_closed: bool,
     ended: bool,
     open: OpenStream,
@@ -154,6 +158,8 @@ impl Connection {
             client: None,
             chunks: VecDeque::new(),
             gate: None,
+            awaited: None,
+            patience: Patience::new(inner.config.answer_timeout),
             half_closed: false,
             ended: false,
             open: inner.metrics.stream_opened(variant),
@@ -187,13 +193,18 @@ impl Connection {
 
     /// Makes the next response, or waits for what may lead to one.
     async fn step(&mut self) -> Result<Step, Status> {
-        if let Some(response) = self.stream.next_response() {
+        if let Some(response) = self.stream.next_response(SystemTime::now()) {
             self.chunks = response.encode().ok_or_else(|| {
                 Status::resource_exhausted(format!("the response for {} exceeds 4 GiB", response.type_url))
             })?;
             let bytes = self.chunks.iter().map(Bytes::len).sum();
             let metrics = self.shared.metrics();
             metrics.sent(&response.type_url, response.resources.len(), response.removed.len(), bytes);
+            let unanswered = self.stream.unanswered(&response.type_url);
+            if unanswered > 1 {
+                metrics.overtaken(&response.type_url);
+            }
+            self.patience.sent(&response.type_url, unanswered);
             self.publish_status();
             return Ok(Step::Continue);
         }
@@ -203,6 +214,9 @@ impl Connection {
         }
         self.open.set_held(self.stream.is_held());
         self.set_gate();
+        let stream = &self.stream;
+        self.patience.retain(|type_url| stream.unanswered(type_url) > 0);
+        let answer_due = self.patience.next(|type_url| stream.is_blocked(type_url));
         let shutdown = self.shared.shutdown().clone();
         tokio::select! {
             biased;
@@ -219,6 +233,22 @@ impl Connection {
                 self.stream.release();
                 Ok(Step::Continue)
             }
+            () = passed(self.awaited.map(|(_, deadline)| deadline)) => {
+                self.stream.give_up_awaited();
+                Ok(Step::Continue)
+            }
+            () = passed(answer_due) => {
+                self.on_unanswered();
+                Ok(Step::Continue)
+            }
+        }
+    }
+
+    /// A client that does not answer is sent what is newer all the same: its silence may come from what that mends.
+    fn on_unanswered(&mut self) {
+        for type_url in self.patience.passed(self.shared.metrics()) {
+            tracing::debug!(stream = self.id, type_url = type_url.short(), "a response is unanswered");
+            self.stream.overtake(&type_url);
         }
     }
 
@@ -343,6 +373,11 @@ impl Connection {
                 };
                 (waiting, Instant::now() + timeout)
             });
+        }
+        let awaited = self.stream.awaited_growths();
+        if awaited != self.awaited.map(|(growths, _)| growths) {
+            let deadline = Instant::now() + self.shared.config().gate_timeout;
+            self.awaited = awaited.map(|growths| (growths, deadline));
         }
     }
 }

@@ -48,7 +48,8 @@
 //!
 //! - Equal content has equal versions in every process, so a restart or another replica sends nothing again.
 //! - Without a snapshot nothing is answered; an empty answer would make clients drop what they have.
-//! - One response of a type is in flight to a client. What a client refused (NACK) is not sent to it again until it changes;
+//! - One response of a type is in flight to a client, unless it does not answer: then it is sent what is newer, ever more
+//!   seldom. What a client refused (NACK) is not sent to it again until it changes;
 //!   what was only in the same response goes through.
 //! - Additions go out as Cluster, ClusterLoadAssignment, Listener, RouteConfiguration, each after the client answered
 //!   what it refers to; removals go the other way. A ClusterLoadAssignment is sent again with its Cluster.
@@ -61,6 +62,7 @@ mod config;
 mod connection;
 mod metrics;
 mod node;
+mod patience;
 mod requests;
 mod resource;
 mod response;

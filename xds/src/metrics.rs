@@ -33,6 +33,8 @@ pub struct Metrics {
     nacks: Family<TypeLabel, Counter>,
     stale_nonces: Family<TypeLabel, Counter>,
     gates_released: Counter,
+    unanswered: Family<TypeLabel, Gauge>,
+    overtakes: Family<TypeLabel, Counter>,
 }
 
 impl Metrics {
@@ -59,6 +61,16 @@ impl Metrics {
             "Times that a client did not answer a type in time and was sent what refers to it",
             self.gates_released.clone(),
         );
+        xds.register(
+            "unanswered",
+            "Streams on which a response has been unanswered for longer than the answer timeout",
+            self.unanswered.clone(),
+        );
+        xds.register(
+            "overtakes",
+            "Responses sent although the one before was unanswered",
+            self.overtakes.clone(),
+        );
     }
 
     pub(crate) fn stream_opened(&self, variant: Variant) -> OpenStream {
@@ -77,6 +89,22 @@ impl Metrics {
 
     pub(crate) fn gate_released(&self) {
         self.gates_released.inc();
+    }
+
+    /// Counts a type on a stream as unanswered until the value is dropped.
+    pub(crate) fn overdue(&self, type_url: &TypeUrl) -> Overdue {
+        let unanswered = self.unanswered.get_or_create_owned(&label(type_url));
+        unanswered.inc();
+        Overdue { unanswered }
+    }
+
+    pub(crate) fn overtaken(&self, type_url: &TypeUrl) {
+        self.overtakes.get_or_create(&label(type_url)).inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn overdue_count(&self, type_url: &TypeUrl) -> i64 {
+        self.unanswered.get_or_create(&label(type_url)).get()
     }
 
     pub(crate) fn sent(&self, type_url: &TypeUrl, resources: usize, removals: usize, bytes: usize) {
@@ -127,6 +155,18 @@ impl Drop for OpenStream {
     fn drop(&mut self) {
         self.set_held(false);
         self.streams.dec();
+    }
+}
+
+/// Counts a type of a stream while a response is unanswered for too long.
+#[derive(Debug)]
+pub(crate) struct Overdue {
+    unanswered: Gauge,
+}
+
+impl Drop for Overdue {
+    fn drop(&mut self) {
+        self.unanswered.dec();
     }
 }
 

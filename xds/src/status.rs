@@ -22,6 +22,10 @@ pub struct TypeStatus {
     pub acked: Option<ResourceVersion>,
     /// The version of the type in the last response.
     pub sent: Option<ResourceVersion>,
+    /// Since when the client has not answered a response; `None` if it answered all. It is sent newer ones all the same, see
+    /// [`ServerConfig::answer_timeout`](crate::ServerConfig::answer_timeout). Seconds since 1970 when serialised.
+    #[serde(serialize_with = "maybe_unix_seconds")]
+    pub unanswered_since: Option<SystemTime>,
     /// How many responses were ACKed.
     pub acks: u64,
     /// How many responses were NACKed.
@@ -68,6 +72,13 @@ pub struct Nack {
 pub const NACK_MESSAGE_BYTES_MAX: usize = 4096;
 /// How many names a [`Nack`] lists.
 pub const NACK_RESOURCES_MAX: usize = 100;
+
+fn maybe_unix_seconds<S: Serializer>(when: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    match when {
+        Some(when) => unix_seconds(when, serializer),
+        None => serializer.serialize_none(),
+    }
+}
 
 fn unix_seconds<S: Serializer>(when: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(when.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64())

@@ -3,11 +3,7 @@
 //! Types on an aggregated stream are independent ("sub-streams"), except for order. Additions go out in the order of
 //! [`TypeUrl`], and what refers to something waits for the answer to it; removals go the other way.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use crate::{
     response::{Response, Variant},
@@ -19,6 +15,7 @@ use crate::{
     wire::{DeltaRequest, ErrorDetail, Node, SotwRequest},
 };
 
+mod awaited;
 #[cfg(test)]
 mod convergence;
 #[cfg(test)]
@@ -39,6 +36,10 @@ mod scenarios;
 mod sotw_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unanswered_tests;
+
+use awaited::Awaited;
 
 /// How many types one stream may ask for; Envoy uses about ten.
 pub(crate) const TYPES_MAX: usize = 64;
@@ -121,8 +122,7 @@ pub(crate) struct AdsStream {
     limits: StreamLimits,
     subscriptions: BTreeMap<TypeUrl, Subscription>,
     published: Option<(u64, Arc<Snapshot>)>,
-    /// Resources that the client will ask for, as it was sent others that make it wait for them.
-    awaited: BTreeMap<TypeUrl, BTreeSet<Arc<str>>>,
+    awaited: Awaited,
     /// No type has been waited for yet that might refer to what a reconnected client should drop.
     opening: bool,
     /// Additions up to this generation go out although the client has not answered what they refer to.
@@ -139,7 +139,7 @@ impl AdsStream {
             limits,
             subscriptions: BTreeMap::new(),
             published: None,
-            awaited: BTreeMap::new(),
+            awaited: Awaited::default(),
             opening: true,
             released: 0,
             responses: 0,
@@ -165,17 +165,13 @@ impl AdsStream {
             .or_insert_with(|| Subscription::new(type_url.clone(), variant));
         let (nonce, error) = request.acknowledgement();
         let acknowledged = subscription.acknowledge(nonce, error, now);
-        if let Some(awaited) = self.awaited.get_mut(&type_url) {
-            for name in request.names() {
-                awaited.remove(name.as_str());
-            }
-        }
+        self.awaited.asked(&type_url, request.names());
         match request {
             Request::Delta(request) => subscription.subscribe_delta(request, generation),
             Request::Sotw(request) => subscription.subscribe_sotw(request, generation),
         }
         if subscription.is_wildcard() {
-            self.awaited.remove(&type_url);
+            self.awaited.asked_for_all(&type_url);
         }
         Ok((type_url, acknowledged))
     }
@@ -253,13 +249,13 @@ impl AdsStream {
     }
 
     /// The next response to send, in make-before-break order; `None` if there is nothing to say for now.
-    pub(crate) fn next_response(&mut self) -> Option<Response> {
+    pub(crate) fn next_response(&mut self, now: SystemTime) -> Option<Response> {
         let (generation, snapshot) = self.published.clone()?;
         let types: Vec<TypeUrl> = self.subscriptions.keys().cloned().collect();
         loop {
             let complete = self.complete();
             for type_url in &types {
-                if let Some(response) = self.response_of(type_url, &snapshot, generation) {
+                if let Some(response) = self.response_of(type_url, &snapshot, generation, now) {
                     return Some(response);
                 }
             }
@@ -277,7 +273,13 @@ impl AdsStream {
         self.subscriptions.values().filter(|subscription| subscription.is_complete()).count()
     }
 
-    fn response_of(&mut self, type_url: &TypeUrl, snapshot: &Snapshot, generation: u64) -> Option<Response> {
+    fn response_of(
+        &mut self,
+        type_url: &TypeUrl,
+        snapshot: &Snapshot,
+        generation: u64,
+        now: SystemTime,
+    ) -> Option<Response> {
         let view = View {
             snapshot,
             generation,
@@ -287,6 +289,7 @@ impl AdsStream {
             response_bytes_max: self.limits.response_bytes_max,
             stream_id: self.id,
             response_number: self.responses + 1,
+            now,
         };
         let response = self.subscriptions.get_mut(type_url)?.next_response(&view)?;
         self.responses += 1;
@@ -303,7 +306,7 @@ impl AdsStream {
                 .is_some_and(|subscription| subscription.on_refresh(name, generation));
             // A stream for one type will not be asked for another.
             if !subscribed && self.only.is_none() {
-                self.awaited.entry(type_url.clone()).or_default().insert(Arc::clone(name));
+                self.awaited.insert(type_url, name);
             }
         }
     }
@@ -322,8 +325,7 @@ impl AdsStream {
             .iter()
             .filter_map(|other| self.subscriptions.get(other))
             .all(|other| other.answered_generation(generation) >= changed);
-        let awaited = |other: &TypeUrl| self.awaited.get(other).is_some_and(|names| !names.is_empty());
-        answered && !type_url.waits_for().iter().any(awaited)
+        answered && !type_url.waits_for().iter().any(|other| self.awaited.contains(other))
     }
 
     /// The newest generation of which the client has ACKed all that may refer to this type.
@@ -355,6 +357,36 @@ impl AdsStream {
         self.released = self.generation();
         self.awaited.clear();
         self.opening = false;
+    }
+
+    /// A number that changes whenever the client was sent more that makes it ask for others; `None` if it asked for everything, or may not
+    /// have read it yet. A caller with a clock ends that with [`give_up_awaited`](Self::give_up_awaited): some clients
+    /// ask for Clusters and never for their endpoints.
+    pub(crate) fn awaited_growths(&self) -> Option<u64> {
+        let answered = self.subscriptions.values().all(|subscription| subscription.unanswered() == 0);
+        self.awaited.growths().filter(|_| answered)
+    }
+
+    /// Expects the client to ask no more.
+    pub(crate) fn give_up_awaited(&mut self) {
+        self.awaited.clear();
+    }
+
+    /// How many responses of a type the client has not answered.
+    pub(crate) fn unanswered(&self, type_url: &TypeUrl) -> usize {
+        self.subscriptions.get(type_url).map_or(0, Subscription::unanswered)
+    }
+
+    /// Whether something newer of a type waits only for the answer to the last response.
+    pub(crate) fn is_blocked(&self, type_url: &TypeUrl) -> bool {
+        self.subscriptions.get(type_url).is_some_and(Subscription::is_blocked)
+    }
+
+    /// Permits one response of a type although the client has not answered the last one. A caller with a clock does that.
+    pub(crate) fn overtake(&mut self, type_url: &TypeUrl) {
+        if let Some(subscription) = self.subscriptions.get_mut(type_url) {
+            subscription.overtake();
+        }
     }
 
     /// The status of each type that changed since this was last called.

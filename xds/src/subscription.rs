@@ -10,7 +10,6 @@ use std::{
 };
 
 use crate::{
-    resource::Resource,
     response::Variant,
     snapshot::{Changed, ResourceMap, Snapshot},
     status::{Nack, Parked, TypeStatus},
@@ -19,10 +18,12 @@ use crate::{
 };
 
 mod answer;
+mod in_flight;
 mod request;
 mod respond;
 mod suspects;
 
+use in_flight::InFlight;
 pub(crate) use respond::View;
 use suspects::Suspects;
 
@@ -53,21 +54,8 @@ pub(crate) enum Acknowledged {
     Nothing,
     Ack,
     Nack,
-    /// Not the nonce of the response in flight.
+    /// Not the nonce of a response in flight.
     Stale,
-}
-
-#[derive(Debug)]
-struct Outstanding {
-    nonce: String,
-    version: ResourceVersion,
-    resources: Arc<Vec<Arc<Resource>>>,
-    /// SotW for Cluster and Listener: what the client holds once it ACKs this.
-    whole: Option<ResourceMap>,
-    /// The generation that the client holds completely once it ACKs this.
-    completes: Option<u64>,
-    /// How often the subscription had grown.
-    growths: u64,
 }
 
 #[derive(Debug)]
@@ -95,7 +83,11 @@ pub(crate) struct Subscription {
     claimed: Option<ResourceVersion>,
     /// Removals held back until their referrers are gone, with the generation that removed them.
     removals: BTreeMap<Arc<str>, u64>,
-    outstanding: Option<Outstanding>,
+    in_flight: InFlight,
+    /// The next response need not wait for the answer to the last one.
+    may_overtake: bool,
+    /// Something newer is due, and waits for that answer.
+    blocked: bool,
     /// SotW for Cluster and Listener: what the client surely holds, as it ACKed it. None if it holds what an earlier
     /// stream sent: then nothing is known to go back to.
     taken: Option<ResourceMap>,
@@ -134,7 +126,9 @@ impl Subscription {
             reply_due: false,
             claimed: None,
             removals: BTreeMap::new(),
-            outstanding: None,
+            in_flight: InFlight::default(),
+            may_overtake: false,
+            blocked: false,
             taken: None,
             suspects: Suspects::default(),
             parked_version: None,
@@ -165,11 +159,12 @@ impl Subscription {
 
     /// Whether something waits for the client or for us.
     pub(crate) fn is_pending(&self) -> bool {
-        self.outstanding.is_some()
-            || !self.due.is_empty()
-            || self.due_all.is_some()
-            || self.reply_due
-            || !self.suspects.is_empty()
+        !self.in_flight.is_empty() || self.is_due() || !self.suspects.is_empty()
+    }
+
+    /// Whether there may be something to send, but for what is to be tried again.
+    fn is_due(&self) -> bool {
+        !self.due.is_empty() || self.due_all.is_some() || self.reply_due
     }
 
     /// What keeps back what is due.

@@ -28,6 +28,8 @@ enum Op {
     Nack,
     /// The caller's clock runs out while something is kept back.
     Release,
+    /// It runs out while an answer to this type is waited for.
+    Overtake(TypeUrl),
     Reconnect,
 }
 
@@ -52,6 +54,7 @@ fn op(nacks: bool) -> impl Strategy<Value = Op> {
         5 => Just(Op::Ack),
         if nacks { 2 } else { 0 } => Just(Op::Nack),
         1 => Just(Op::Release),
+        2 => a_type().prop_map(Op::Overtake),
         1 => Just(Op::Reconnect),
     ]
 }
@@ -95,6 +98,7 @@ fn run_with(mut model: Model, ops: &[Op]) -> Model {
             Op::Ack => drop(model.client_reads(false)),
             Op::Nack => drop(model.client_reads(true)),
             Op::Release => model.stream.release(),
+            Op::Overtake(type_url) => model.overtake(type_url),
             Op::Reconnect => model.reconnect(),
         }
         model.check_acked_is_true();
@@ -149,6 +153,8 @@ fn run_references(variant: Variant, snapshots: &[(u8, u8)], steps: &[u8]) {
             4..=6 => drop(model.server_sends()),
             // A SotW client does not say what it had, so there nothing can be kept for it.
             7 if variant == Variant::Delta && steps.len().is_multiple_of(7) => model.reconnect(),
+            7 if steps.len().is_multiple_of(2) => model.overtake(&TypeUrl::Cluster),
+            8 if steps.len().is_multiple_of(3) => model.overtake(&TypeUrl::Listener),
             _ => drop(model.client_reads(false)),
         }
         check_references(&model, &versions);

@@ -143,7 +143,7 @@ impl Driven {
     }
 
     pub(super) fn next(&mut self) -> Option<Response> {
-        self.stream.next_response()
+        self.stream.next_response(SystemTime::UNIX_EPOCH)
     }
 
     /// The next response, which must exist.

@@ -4,6 +4,8 @@
 //! unsubscribing from everything in SotW asks for the empty name, and a client that has ACKed everything must not have been
 //! sent more responses than it made requests.
 
+use std::collections::BTreeSet;
+
 use super::{
     fixtures::{Driven, strings},
     *,

@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::SystemTime};
 
-use super::{Acknowledged, Cause, Outstanding, Subscription};
+use super::{
+    Acknowledged, Cause, Subscription,
+    in_flight::{Answered, Outstanding},
+};
 use crate::{
     resource::Resource,
     status::{NACK_MESSAGE_BYTES_MAX, NACK_RESOURCES_MAX, Nack, Parked},
@@ -30,8 +33,8 @@ impl Subscription {
         if nonce.is_empty() {
             return Acknowledged::Nothing;
         }
-        // A stale nonce says nothing about the response in flight; what it subscribes to counts all the same.
-        let Some(outstanding) = self.outstanding.take_if(|outstanding| outstanding.nonce == nonce) else {
+        // A stale nonce says nothing about the responses in flight; what it subscribes to counts all the same.
+        let Some(Answered { outstanding, skipped_any }) = self.take_answered(nonce) else {
             return Acknowledged::Stale;
         };
         self.status_changed = true;
@@ -40,6 +43,8 @@ impl Subscription {
         }
         if let Some(error) = error {
             self.park(&outstanding, error, now);
+            // The client may have taken a whole state that it did not answer, and what it holds is told by the next one.
+            self.reply_due |= skipped_any && self.is_whole_state();
             return Acknowledged::Nack;
         }
         self.status.acks += 1;
@@ -89,6 +94,10 @@ impl Subscription {
         self.status.acked.take_if(|acked| grown || *acked == outstanding.version);
         if self.is_whole_state() {
             remember(&mut self.refused_states, &state_id(&outstanding.version, &outstanding.resources));
+            if !self.in_flight.is_empty() {
+                // The newer state that is on its way has all that this one had, and will be answered for itself.
+                return;
+            }
             let Some(taken) = self.taken.clone().filter(|_| !blamed.is_empty()) else {
                 self.parked_version = Some(outstanding.version.clone());
                 self.park_all(blamed, &message);
@@ -97,11 +106,24 @@ impl Subscription {
             // What else was in the response was refused with it, and is sent again with what the client had before.
             self.held = taken;
             self.due_all = self.due_all.max(Some(Cause::Changed));
-        } else {
-            // Whether the client took some of it is unknown.
-            blamed.iter().for_each(|resource| self.lose(resource.name()));
+            self.convict(blamed, &named, &message);
+            return;
         }
-        self.convict(blamed, &named, &message);
+        // What a newer response that is on its way says again is answered with that.
+        let newer = self.in_flight.names();
+        let (retold, blamed): (Vec<_>, Vec<_>) =
+            blamed.into_iter().partition(|resource| newer.contains(resource.name()));
+        // Whether the client took some of it is unknown.
+        blamed.iter().for_each(|resource| self.lose(resource.name()));
+        self.in_flight.complete_nothing();
+        if retold.is_empty() {
+            self.convict(blamed, &named, &message);
+        } else if !blamed.is_empty() {
+            let (convicted, rest): (Vec<_>, Vec<_>) =
+                blamed.into_iter().partition(|resource| named.contains(resource.name()));
+            self.suspects.try_again(rest);
+            self.convict(convicted, &named, &message);
+        }
     }
 
     /// The client may hold any version of this resource, or none.

@@ -61,13 +61,9 @@ impl Subscription {
     /// A name that was dropped while a response with it is on its way: a client that has subscribed to all by the time
     /// it reads that response will keep the resource, so it must be told what becomes of it.
     fn answer_in_flight(&mut self, generation: u64) {
-        let Some(outstanding) = &self.outstanding else {
-            return;
-        };
-        let resources = Arc::clone(&outstanding.resources);
-        for resource in resources.iter() {
-            if !self.held.contains_key(resource.name()) {
-                self.name_due(Arc::clone(resource.name()), Cause::Answer, generation);
+        for name in self.in_flight.resource_names() {
+            if !self.held.contains_key(&name) {
+                self.name_due(name, Cause::Answer, generation);
             }
         }
     }
@@ -116,9 +112,7 @@ impl Subscription {
     /// A client that drops what it refused, and asks for it again while a response is on its way, does not hold everything
     /// when it ACKs that.
     fn is_incomplete_after_all(&mut self) {
-        if let Some(outstanding) = &mut self.outstanding {
-            outstanding.completes = None;
-        }
+        self.in_flight.complete_nothing();
     }
 
     fn keep_named_only(&mut self) {

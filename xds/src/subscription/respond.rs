@@ -1,8 +1,8 @@
 //! What is sent next, given a snapshot and what other types on the stream allow.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
-use super::{Cause, Outstanding, Subscription, Waiting, answer::state_id};
+use super::{Cause, Subscription, Waiting, answer::state_id, in_flight::Outstanding};
 use crate::{
     resource::{Resource, field_len},
     response::{Response, Variant},
@@ -26,6 +26,7 @@ pub(crate) struct View<'a> {
     pub(crate) response_bytes_max: usize,
     pub(crate) stream_id: u64,
     pub(crate) response_number: u64,
+    pub(crate) now: SystemTime,
 }
 
 struct Batch {
@@ -45,10 +46,14 @@ enum Whole {
 }
 
 impl Subscription {
-    /// The next response, or `None` if there is nothing to say now. At most one is in flight.
+    /// The next response, or `None` if there is nothing to say now. One is in flight, unless the client does not answer it
+    /// and [`overtake`](Self::overtake) was called.
     pub(crate) fn next_response(&mut self, view: &View<'_>) -> Option<Response> {
         self.waiting = None;
-        if self.outstanding.is_some() {
+        self.blocked = false;
+        if !self.in_flight.is_empty() && !self.may_overtake {
+            let settled = |generation: &u64| *generation <= view.removals_settled;
+            self.blocked = self.is_due() || self.removals.values().any(settled);
             return None;
         }
         self.expand(view.snapshot);
@@ -57,7 +62,9 @@ impl Subscription {
                 self.due.entry(Arc::clone(name)).or_insert(Cause::Changed);
             }
         }
-        if self.due.is_empty() && !self.reply_due && self.suspects.is_empty() {
+        // Who is to blame is found out with one response in flight: what another one means depends on the answer.
+        let may_try = self.in_flight.is_empty();
+        if self.due.is_empty() && !self.reply_due && !(may_try && !self.suspects.is_empty()) {
             return None;
         }
         let target = view.snapshot.map(&self.type_url);
@@ -70,7 +77,8 @@ impl Subscription {
             self.waiting = Some(Waiting::Opening);
             return None;
         }
-        let batch = match self.next_trial(&target) {
+        let trial = if may_try { self.next_trial(&target) } else { None };
+        let batch = match trial {
             trial if self.is_whole_state() => match self.whole_state(&target, trial.is_some(), view) {
                 Whole::Send(batch) => Some(batch),
                 Whole::Nothing => None,
@@ -368,10 +376,12 @@ impl Subscription {
         self.status.sent = Some(version.clone());
         self.status_changed = true;
         let resources = Arc::new(resources);
-        self.outstanding = Some(Outstanding {
+        self.put_in_flight(Outstanding {
             nonce: nonce.clone(),
             version: version.clone(),
             resources: Arc::clone(&resources),
+            removed: removed.clone(),
+            sent: view.now,
             whole: self.is_whole_state().then(|| self.held.clone()),
             completes: (self.due.is_empty() && self.suspects.is_empty()).then_some(view.generation),
             growths: self.growths,

@@ -54,6 +54,13 @@ impl Suspects {
         convicted
     }
 
+    /// Takes note of resources that were refused in the company of others that are no longer of interest.
+    pub(super) fn try_again(&mut self, group: Vec<Arc<Resource>>) {
+        if !group.is_empty() {
+            self.push(group);
+        }
+    }
+
     fn push(&mut self, group: Vec<Arc<Resource>>) {
         self.waiting.extend(group.iter().map(|resource| key(resource)));
         self.groups.push(group);

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
-use xcc_xds::{ServerConfig, SnapshotStore, TypeUrl};
+use xcc_xds::{Clients, ServerConfig, SnapshotStore, TypeUrl};
 
 use crate::harness::{Delta, PATIENCE, Sotw, clusters, node, serve, serve_accepting_until, store_with};
 
@@ -225,4 +225,35 @@ async fn fetch_is_not_served() {
         );
     let status = client.fetch_clusters(DiscoveryRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_answer_is_sent_what_is_newer_in_time() {
+    let store = store_with(&[("a", "1"), ("b", "1")]);
+    let config = ServerConfig { answer_timeout: Duration::from_millis(300), ..ServerConfig::default() };
+    let served = serve(store.clone(), config).await;
+    let mut client = Delta::ads(served.channel().await).await;
+    client.subscribe("gateway").await;
+    let older = client.next().await.unwrap().unwrap();
+    let status = |clients: &Clients| clients.list()[0].types[&TypeUrl::Cluster].clone();
+    assert!(status(&served.clients).unanswered_since.is_some());
+    store.publish(clusters(&[("a", "2"), ("b", "1")]));
+    let sent = Instant::now();
+    let newer = client.next().await.unwrap().unwrap();
+    assert!(sent.elapsed() > Duration::from_millis(100), "not before the time is up");
+    assert_eq!(newer.resources.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["a"]);
+    let page = served.metrics_page();
+    for line in ["xds_overtakes_total{type=\"Cluster\"} 1\n", "xds_unanswered{type=\"Cluster\"} 1\n"] {
+        assert!(page.contains(line), "{page}");
+    }
+    for response in [older, newer] {
+        let type_url = response.type_url.clone();
+        client
+            .send(DeltaDiscoveryRequest { type_url, response_nonce: response.nonce, ..Default::default() })
+            .await;
+    }
+    let version = store.load().unwrap().version(&TypeUrl::Cluster);
+    served.until(|clients| clients[0].types[&TypeUrl::Cluster].acked.as_ref() == Some(&version)).await;
+    assert_eq!(status(&served.clients).unanswered_since, None);
+    assert!(served.metrics_page().contains("xds_unanswered{type=\"Cluster\"} 0\n"));
 }
