@@ -170,14 +170,25 @@ impl Pipeline {
         }
     }
 
-    /// Runs until shutdown, from what was known when the process before this one ended; the remotes' own word replaces
-    /// it.
-    pub(crate) async fn run(mut self, recalled: Vec<Update>, shutdown: CancellationToken) {
-        let mut clients_changed = self.connections.clients.changed();
-        let mut forms_changed = self.publisher.wanted_changed();
+    /// Takes what was known when the process before this one ended, and publishes it if it is all that there is to wait
+    /// for; the remotes' own word replaces it.
+    pub(crate) fn recall(&mut self, recalled: Vec<Update>) {
         self.take_gateway_addresses();
         self.take_name_server_addresses();
-        self.recall(recalled);
+        for update in recalled {
+            if self.first_sync.recalls(&update.remote) {
+                self.first_sync.recall(update.remote.clone());
+                self.touched.insert(update.remote.clone(), Touched::ALL);
+                self.inventory.apply(update);
+            }
+        }
+        self.turn(Instant::now());
+    }
+
+    /// Runs until shutdown.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        let mut clients_changed = self.connections.clients.changed();
+        let mut forms_changed = self.publisher.wanted_changed();
         loop {
             let wake_at = self.wake_at(Instant::now());
             tokio::select! {
@@ -196,17 +207,6 @@ impl Pipeline {
         if self.save_at.is_some() {
             self.save(Instant::now());
         }
-    }
-
-    fn recall(&mut self, recalled: Vec<Update>) {
-        for update in recalled {
-            if self.first_sync.recalls(&update.remote) {
-                self.first_sync.recall(update.remote.clone());
-                self.touched.insert(update.remote.clone(), Touched::ALL);
-                self.inventory.apply(update);
-            }
-        }
-        self.turn(Instant::now());
     }
 
     fn take_list(&mut self) {

@@ -18,7 +18,7 @@ use xcc_dns::{DnsMetrics, DnsServer, Responder, ZoneConfig, Zones};
 use xcc_envoy::GatewayConfig;
 use xcc_kube::importing::ServiceAddresses;
 use xcc_kube::session::HealthBoard;
-use xcc_model::ImportPolicy;
+use xcc_model::{ImportPolicy, RemoteName};
 use xcc_xds::{ServerConfig, XdsServer};
 
 use crate::admin::{self, Admin};
@@ -57,7 +57,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let recalled = state.as_ref().map(StateDirectory::load).unwrap_or_default();
     let mut known =
         state::remotes(&recalled, |name| sources::has_api_server(name, &args.remotes, args.kubernetes));
-    let sources = sources::open(&args.remotes, &health, &mut known)?;
+    let is_recalled = |name: &RemoteName| recalled.iter().any(|update| update.remote == *name);
+    let sources = sources::open(&args.remotes, &health, &mut known, is_recalled)?;
     let kubernetes = match args.kubernetes {
         true => Some(Kubernetes::connect(known).await?),
         false => None,
@@ -108,7 +109,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     };
     warn!("no gateway has connected yet: DNS answers SERVFAIL until one carries the configuration");
     let remotes = sources.iter().map(|source| source.remote().clone()).collect();
-    let pipeline = Pipeline::new(
+    let mut pipeline = Pipeline::new(
         connections,
         remotes,
         import_policy(&args.gateway, &args.gateway_addresses),
@@ -117,6 +118,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         args.dns.extend(&zones(&args.gateway, &[])),
         guards,
     );
+    // Before the sources have their work: what is known already is served at once.
+    pipeline.recall(recalled);
     for source in sources {
         source.spawn(updates_sender.clone(), &vital);
     }
@@ -125,7 +128,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     }
     let admin = Admin { ready, registry, stores, responder, queries: queries_sender };
     let incoming = xds_listener.incoming(&vital);
-    vital.spawn("pipeline", pipeline.run(recalled, shutdown.clone()));
+    vital.spawn("pipeline", pipeline.run(shutdown.clone()));
     vital.spawn("admin endpoint", admin::serve(admin_listener, admin, shutdown.clone()));
     vital.spawn("xDS server", xds.serve(incoming, shutdown.clone()));
     // DNS goes last: who asks while the rest is stopping still gets the answer.

@@ -27,11 +27,12 @@ pub(crate) fn has_api_server(remote: &RemoteName, flags: &[RemoteArg], kubernete
 }
 
 /// Checks everything that can be wrong with what the flags name. What an earlier process knew of a remote is taken out of
-/// `known` by its source.
+/// `known` by its source; `is_recalled` tells of which remotes there is anything.
 pub(crate) fn open(
     remotes: &[RemoteArg],
     health: &HealthBoard,
     known: &mut BTreeMap<RemoteName, Remote>,
+    is_recalled: impl Fn(&RemoteName) -> bool,
 ) -> anyhow::Result<Vec<Source>> {
     let mut names = BTreeSet::new();
     for remote in remotes {
@@ -39,17 +40,24 @@ pub(crate) fn open(
     }
     let open = |remote: &RemoteArg| {
         let known = known.remove(&remote.name).unwrap_or_default();
-        Source::open(remote, health, known).with_context(|| format!("--remote {}", remote.name))
+        Source::open(remote, health, known, is_recalled(&remote.name))
+            .with_context(|| format!("--remote {}", remote.name))
     };
     remotes.iter().map(open).collect()
 }
 
 impl Source {
-    fn open(remote: &RemoteArg, health: &HealthBoard, known: Remote) -> anyhow::Result<Self> {
+    fn open(
+        remote: &RemoteArg,
+        health: &HealthBoard,
+        known: Remote,
+        is_recalled: bool,
+    ) -> anyhow::Result<Self> {
         let name = remote.name.clone();
         Ok(match &remote.source {
             RemoteSource::Directory(path) => {
-                Self::Directory(Box::new(DirectorySource::open(name, path.clone())?))
+                let source = DirectorySource::open(name, path.clone())?;
+                Self::Directory(Box::new(if is_recalled { source.in_background() } else { source }))
             }
             RemoteSource::Kubeconfig { path, context } => {
                 let source = KubeconfigSource::open(name, path.clone(), context.clone())?;
@@ -89,7 +97,7 @@ mod tests {
     async fn a_source_that_ends_is_noticed() {
         let directory = tempfile::tempdir().unwrap();
         let flag = format!("east=dir:{}", directory.path().display()).parse().unwrap();
-        let mut sources = open(&[flag], &HealthBoard::default(), &mut BTreeMap::new()).unwrap();
+        let mut sources = open(&[flag], &HealthBoard::default(), &mut BTreeMap::new(), |_| false).unwrap();
         let vital = Vital::new(CancellationToken::new());
         let (updates, mut inbox) = mpsc::channel(1);
         sources.pop().unwrap().spawn(updates, &vital);

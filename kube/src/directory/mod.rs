@@ -3,6 +3,7 @@
 //! What a file held stays in force until the file can be read again or is deleted: a file that is being written, does
 //! not parse or cannot be read withdraws nothing. Must not know what becomes of an update.
 
+mod background;
 mod contents;
 mod follow;
 mod holdings;
@@ -73,6 +74,7 @@ pub struct DirectorySource {
     remote: RemoteName,
     inbox: Arc<Inbox>,
     follower: Follower,
+    in_background: bool,
 }
 
 impl DirectorySource {
@@ -88,7 +90,14 @@ impl DirectorySource {
         let inbox = Arc::new(Inbox::default());
         let follower = Follower::new(remote.clone(), root, inbox.clone(), Instant::now())
             .map_err(|source| DirectoryError::Unwatchable { path, source })?;
-        Ok(Self { remote, inbox, follower })
+        Ok(Self { remote, inbox, follower, in_background: false })
+    }
+
+    /// What an earlier process told of the remote is served meanwhile: reading everything gives way to all other work.
+    #[must_use]
+    pub fn in_background(mut self) -> Self {
+        self.in_background = true;
+        self
     }
 
     /// Whose manifests the directory has.
@@ -99,11 +108,14 @@ impl DirectorySource {
     /// Tells everything in one update that ends with [`Change::Synced`], then each difference in one update, until
     /// `shutdown` or until nobody receives any more. While `updates` is full, changes are put together.
     pub async fn run(self, updates: mpsc::Sender<Update>, shutdown: CancellationToken) {
-        let Self { remote, inbox, mut follower } = self;
+        let Self { remote, inbox, mut follower, mut in_background } = self;
         loop {
             let now = Instant::now();
             let round = move || {
-                let changes = follower.round(now);
+                let changes = match in_background {
+                    true => background::run(|| follower.round(now)),
+                    false => follower.round(now),
+                };
                 (follower, changes)
             };
             let (next, changes) = match tokio::task::spawn_blocking(round).await {
@@ -118,6 +130,8 @@ impl DirectorySource {
             };
             follower = next;
             if !changes.is_empty() {
+                // A change is told at once.
+                in_background = false;
                 let update = Update { remote: remote.clone(), changes };
                 tokio::select! {
                     () = shutdown.cancelled() => return,
