@@ -1,5 +1,7 @@
 //! Where gateways connect: plain TCP on loopback, mutual TLS elsewhere.
 
+mod handshakes;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -16,7 +18,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -27,11 +29,12 @@ use tracing::{debug, info, warn};
 use xcc_kube::xds_certificates::XdsCertificates;
 use xcc_xds::Peer;
 
+use self::handshakes::Handshakes;
 use crate::cli::ServeArgs;
 use crate::vital::Vital;
 
-/// Handshakes at a time; more clients wait in the kernel's queue.
-const HANDSHAKES_MAX: usize = 64;
+/// Connections that wait to be served.
+const CONNECTIONS_MAX: usize = 64;
 /// A client that has not finished its handshake by then is dropped.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the PEM files are looked at. Kubernetes takes up to a minute to renew a mounted Secret anyway.
@@ -69,7 +72,7 @@ impl XdsListener {
 
     /// The connections, ready to be served. Slow handshakes do not hold up others.
     pub(crate) fn incoming(self, vital: &Vital) -> impl Stream<Item = io::Result<Connection>> + use<> {
-        let (connections, incoming) = mpsc::channel(HANDSHAKES_MAX);
+        let (connections, incoming) = mpsc::channel(CONNECTIONS_MAX);
         let tls = self.tls.map(Arc::new);
         let shutdown = vital.shutdown();
         if let Some(tls) = tls.clone() {
@@ -87,9 +90,8 @@ async fn accept(
     tls: Option<Arc<Tls>>,
     connections: mpsc::Sender<io::Result<Connection>>,
 ) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let mut handshakes = Handshakes::default();
     loop {
-        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -100,19 +102,23 @@ async fn accept(
         };
         // Small messages must not wait for more.
         let _ = stream.set_nodelay(true);
-        let (tls, connections) = (tls.clone(), connections.clone());
-        tokio::spawn(async move {
-            let connection = match tls {
-                None => Connection::Plain(stream),
-                Some(tls) => match handshake(&tls, stream).await {
-                    Ok(stream) => Connection::Tls(Box::new(stream)),
-                    Err(error) => return debug!(%peer, "xDS client refused: {error:#}"),
-                },
-            };
-            drop(permit);
+        let Some(tls) = tls.clone() else {
             // The server is gone when nobody takes connections any more.
-            let _ = connections.send(Ok(connection)).await;
+            let _ = connections.send(Ok(Connection::Plain(stream))).await;
+            continue;
+        };
+        let connections = connections.clone();
+        let handshake = tokio::spawn(async move {
+            match handshake(&tls, stream).await {
+                Ok(stream) => {
+                    // A gateway that has got in is not displaced any more.
+                    let connection = Ok(Connection::Tls(Box::new(stream)));
+                    tokio::spawn(async move { connections.send(connection).await });
+                }
+                Err(error) => debug!(%peer, "xDS client refused: {error:#}"),
+            }
         });
+        handshakes.add(peer.ip(), handshake.abort_handle());
     }
 }
 
@@ -322,3 +328,6 @@ impl AsyncWrite for Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
