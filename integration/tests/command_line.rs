@@ -121,6 +121,7 @@ async fn wrong_flags_are_refused_with_the_flag_named() {
         ("--zone", "a..b"),
         ("--gateway-address", "gateway.example"),
         ("--gateway-port-offset", "65536"),
+        ("--gateway-buffer-limit", "100"),
         ("--xds-listen", "18000"),
         ("--dns-ttl", "-1"),
         ("--withdraw-delay", "soon"),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use xcc_envoy::{MatcherForm, XdsAddress};
+use xcc_envoy::{GatewayConfig, MatcherForm, XdsAddress};
 use xcc_kube::dns_config::{DnsConfigOptions, ObjectName};
 use xcc_model::{RemoteName, ZoneName};
 
@@ -86,6 +86,11 @@ pub(crate) struct GatewayArgs {
     /// Added to a service's port for the port that Envoy binds: 10000 makes 443 the port 10443.
     #[arg(long, env = "XCC_GATEWAY_PORT_OFFSET", value_name = "NUMBER", default_value_t = 0)]
     pub(crate) gateway_port_offset: u16,
+
+    /// How much Envoy buffers for each direction of a connection before it stops reading: less memory where many clients
+    /// stall, more processor time for bulk data below 128 KiB.
+    #[arg(long, env = "XCC_GATEWAY_BUFFER_LIMIT", value_name = "BYTES", default_value_t = GatewayConfig::BUFFER_LIMIT_BYTES, value_parser = clap::value_parser!(u32).range(4_096..=67_108_864))]
+    pub(crate) gateway_buffer_limit: u32,
 
     /// How long resolvers may keep an answer.
     #[arg(long = "dns-ttl", env = "XCC_DNS_TTL", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=86_400))]

@@ -205,7 +205,10 @@ pub(crate) fn import_policy(gateway: &GatewayArgs, addresses: &[IpAddr]) -> Impo
 
 /// How gateways carry them.
 pub(crate) fn gateway_config(gateway: &GatewayArgs) -> GatewayConfig {
-    GatewayConfig::new(gateway.gateway_bind, gateway.gateway_port_offset)
+    GatewayConfig {
+        buffer_limit_bytes: gateway.gateway_buffer_limit,
+        ..GatewayConfig::new(gateway.gateway_bind, gateway.gateway_port_offset)
+    }
 }
 
 /// The zones without any names, whose name server's addresses are not known yet.
@@ -232,4 +235,27 @@ fn stop_signal() -> anyhow::Result<CancellationToken> {
         cancel.cancel();
     });
     Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use xcc_model::{RemoteName, RemoteSet};
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn the_buffer_limit_of_the_flag_reaches_the_clusters() {
+        let limit_of = |flags: &[&str]| {
+            let arguments = ["xcc", "translate", "-f", "-"].iter().chain(flags);
+            let Command::Translate(args) = Cli::try_parse_from(arguments).unwrap().command else { panic!() };
+            let remotes = RemoteSet::new([RemoteName::parse("east").unwrap()]).unwrap();
+            let upstream = xcc_envoy::Upstream { remotes, port: 443.try_into().unwrap() };
+            let cluster = xcc_envoy::cluster(&upstream, &gateway_config(&args.gateway));
+            cluster.per_connection_buffer_limit_bytes.unwrap().value
+        };
+        assert_eq!(limit_of(&[]), GatewayConfig::BUFFER_LIMIT_BYTES);
+        assert_eq!(limit_of(&["--gateway-buffer-limit", "32768"]), 32_768);
+    }
 }
