@@ -131,17 +131,17 @@ impl Follower {
         }
         self.settle(now, &mut batch);
         self.read_due(now, &mut batch);
-        let changes = self.commit(batch);
-        if self.synced {
-            return changes;
-        }
-        if self.root_id.is_none() || self.scan_problems.contains_key(".") {
-            return Vec::new();
+        let is_known = self.root_id.is_some() && !self.scan_problems.contains_key(".");
+        // Nearly always everything is there at once, and no difference has to be found.
+        let begins = !self.synced && is_known && self.holdings.is_empty();
+        let changes = self.commit(batch, begins);
+        if self.synced || !is_known {
+            return if self.synced { changes } else { Vec::new() };
         }
         self.synced = true;
         let (files, objects) = (self.files.len(), self.holdings.objects());
         tracing::info!(remote = %self.remote, path = %self.root.display(), files, objects, "directory is followed");
-        self.holdings.tell_all()
+        if begins { changes } else { self.holdings.tell_all() }
     }
 
     /// When the next round is due if nothing happens before.
@@ -338,7 +338,7 @@ impl Follower {
         }
     }
 
-    fn commit(&mut self, batch: Batch) -> Vec<Change> {
+    fn commit(&mut self, batch: Batch, begins: bool) -> Vec<Change> {
         let mut problems = self.scan_problems.clone();
         if self.too_many_files {
             problems.extend([too_many_files(&self.remote)]);
@@ -348,7 +348,10 @@ impl Follower {
                 self.log(name, change);
             }
         }
-        let changes = self.holdings.apply(batch, problems);
+        let changes = match begins {
+            true => self.holdings.begin(batch, problems),
+            false => self.holdings.apply(batch, problems),
+        };
         for change in &changes {
             match change {
                 Change::Problem(place, Some(problem)) => {

@@ -85,6 +85,21 @@ impl Holdings {
         }
     }
 
+    /// Takes what a directory holds of which nothing is known yet, and returns all that there is to tell.
+    pub(super) fn begin(
+        &mut self,
+        changes: Vec<(Arc<Path>, FileChange)>,
+        problems: BTreeMap<String, Diagnostic>,
+    ) -> Vec<Change> {
+        self.take(changes, problems);
+        self.tell_all()
+    }
+
+    /// Whether nothing was taken yet, not even a problem.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.problems.is_empty()
+    }
+
     /// All that there is to tell, as the first word of a source: what an earlier process had told is forgotten.
     pub(super) fn tell_all(&self) -> Vec<Change> {
         let ids = self.claims.keys().cloned().chain([ObjectId::Settings]).collect();
@@ -111,11 +126,15 @@ impl Holdings {
             }
         }
         let before = self.view(&ids, &paths);
+        self.take(changes, problems);
+        difference(before, self.view(&ids, &paths))
+    }
+
+    fn take(&mut self, changes: Vec<(Arc<Path>, FileChange)>, problems: BTreeMap<String, Diagnostic>) {
         for (path, change) in changes {
             self.change(path, change);
         }
         self.problems = problems;
-        difference(before, self.view(&ids, &paths))
     }
 
     /// How many objects all files together hold.

@@ -185,8 +185,7 @@ fn tell(
         problems.extend([too_many_files(remote)]);
     }
     let mut holdings = Holdings::new(remote.clone());
-    holdings.apply(batch, problems);
-    holdings.tell_all()
+    holdings.begin(batch, problems)
 }
 
 async fn coalesce(inbox: &Inbox) {
