@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(1);
 /// How long `xcc serve` gathers changes before it writes its state.
 const SAVE_DELAY: Duration = Duration::from_secs(1);
+/// The processor time in two of these that is nothing yet.
+const QUIET_CPU: Duration = Duration::from_millis(50);
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// A running `xcc serve`.
@@ -157,7 +159,23 @@ async fn of_serve(xcc: &Path, manifests: &Path, state: Option<&Path>, clients: u
     let start = Instant::now();
     let serve = Serve::start(xcc, manifests, state)?;
     serve.ready().await?;
-    finish(serve.port(), serve.id(), clients, start).await
+    let started = finish(serve.port(), serve.id(), clients, start).await?;
+    // With a state from before, the manifests are read after the clients have everything.
+    quiet(serve.id()).await?;
+    Ok(Started { peak_mib: peak(serve.id())? as f64 / MIB, ..started })
+}
+
+/// Waits until the process has done all that it had to do.
+async fn quiet(process: u32) -> Result<()> {
+    let mut used = cpu::time_of_tree(process)?;
+    loop {
+        tokio::time::sleep(2 * SAVE_DELAY).await;
+        let now = cpu::time_of_tree(process)?;
+        if now < used + QUIET_CPU {
+            return Ok(());
+        }
+        used = now;
+    }
 }
 
 async fn of_peer(kind: Kind, services: usize, clients: usize) -> Result<Started> {
