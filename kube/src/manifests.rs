@@ -3,6 +3,8 @@
 //! Must not know what the kinds mean. A file is taken as a whole: a syntax error anywhere refuses all of it, since what
 //! comes behind the error cannot be known.
 
+mod plain;
+
 use serde_json::Value;
 use serde_saphyr::options::NonFiniteFloatPolicy;
 use serde_saphyr::{Spanned, UserMessageFormatter};
@@ -51,15 +53,33 @@ pub struct ParseError {
 /// Parses a file. Empty documents and comments are skipped; `List`, and the lists of a kind such as `NodeList`, are
 /// replaced by their items.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Manifest>, ParseError> {
+    fold(bytes, Vec::new, Vec::push)
+}
+
+/// The same, one object after the other into what `start` makes: a file's objects take far more memory than what is kept of
+/// them. What was taken before an error is dropped, or begun anew when the rest of the file takes the whole library.
+pub fn fold<T>(
+    bytes: &[u8],
+    start: impl Fn() -> T,
+    mut take: impl FnMut(&mut T, Manifest),
+) -> Result<T, ParseError> {
     if bytes.len() > FILE_SIZE_MAX {
         return Err(at_start(format!("the file has more than {FILE_SIZE_MAX} bytes: split it")));
     }
     let text = text(bytes)?;
-    let mut manifests = Vec::new();
-    for (line, document) in documents(text)? {
-        flatten(line, document, None, 0, &mut manifests)?;
+    if !starts_like_json(text) {
+        let mut taken = start();
+        let mut objects = Objects { count: 0, take: |manifest| take(&mut taken, manifest) };
+        if plain::documents(text, |line, document| objects.flatten(line, document, None, 0).ok()).is_some() {
+            return Ok(taken);
+        }
     }
-    Ok(manifests)
+    let mut taken = start();
+    let mut objects = Objects { count: 0, take: |manifest| take(&mut taken, manifest) };
+    for (line, document) in documents(text)? {
+        objects.flatten(line, document, None, 0)?;
+    }
+    Ok(taken)
 }
 
 fn text(bytes: &[u8]) -> Result<&str, ParseError> {
@@ -78,10 +98,14 @@ fn text(bytes: &[u8]) -> Result<&str, ParseError> {
 /// The documents with the line on which each starts. What starts as JSON is parsed as JSON first: it has its own rules
 /// for several documents and for tabs. It may still be YAML in flow style.
 fn documents(text: &str) -> Result<Vec<(u64, Value)>, ParseError> {
-    if !text.trim_start().starts_with(['{', '[']) {
+    if !starts_like_json(text) {
         return yaml(text);
     }
     json(text).or_else(|error| yaml(text).map_err(|_| error))
+}
+
+fn starts_like_json(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '['])
 }
 
 fn json(text: &str) -> Result<Vec<(u64, Value)>, ParseError> {
@@ -112,6 +136,7 @@ fn json(text: &str) -> Result<Vec<(u64, Value)>, ParseError> {
     }
 }
 
+/// All of YAML, and what is wrong with what is not.
 fn yaml(text: &str) -> Result<Vec<(u64, Value)>, ParseError> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
@@ -143,40 +168,49 @@ fn yaml(text: &str) -> Result<Vec<(u64, Value)>, ParseError> {
     }
 }
 
-/// Adds an object, or the items of a list. `item_type` is the type that a list of a kind gives its items, which may
-/// leave it out themselves.
-fn flatten(
-    line: u64,
-    mut object: Value,
-    item_type: Option<(&str, &str)>,
-    depth: usize,
-    manifests: &mut Vec<Manifest>,
-) -> Result<(), ParseError> {
-    let field = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (mut kind, mut api_version) = (field("kind"), field("apiVersion"));
-    if let Some((item_kind, item_version)) = item_type
-        && kind.is_empty()
-        && api_version.is_empty()
-    {
-        (kind, api_version) = (item_kind.to_owned(), item_version.to_owned());
-    }
-    // An object may be of a kind that ends in "List" and be none: only a list has items.
-    let items = match object.get_mut("items") {
-        Some(Value::Array(items)) if kind.ends_with("List") && depth < LIST_DEPTH_MAX => {
-            std::mem::take(items)
+/// Where the objects of a file go.
+struct Objects<F> {
+    count: usize,
+    take: F,
+}
+
+impl<F: FnMut(Manifest)> Objects<F> {
+    /// Takes an object, or the items of a list. `item_type` is the type that a list of a kind gives its items, which may
+    /// leave it out themselves.
+    fn flatten(
+        &mut self,
+        line: u64,
+        mut object: Value,
+        item_type: Option<(&str, &str)>,
+        depth: usize,
+    ) -> Result<(), ParseError> {
+        let field = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (mut kind, mut api_version) = (field("kind"), field("apiVersion"));
+        if let Some((item_kind, item_version)) = item_type
+            && kind.is_empty()
+            && api_version.is_empty()
+        {
+            (kind, api_version) = (item_kind.to_owned(), item_version.to_owned());
         }
-        _ => {
-            if manifests.len() >= MANIFESTS_MAX {
-                let message = format!("the file has more than {MANIFESTS_MAX} objects: split it");
-                return Err(ParseError { line, column: 1, message });
+        // An object may be of a kind that ends in "List" and be none: only a list has items.
+        let items = match object.get_mut("items") {
+            Some(Value::Array(items)) if kind.ends_with("List") && depth < LIST_DEPTH_MAX => {
+                std::mem::take(items)
             }
-            manifests.push(Manifest { line, kind, api_version, object });
-            return Ok(());
-        }
-    };
-    let item_kind = kind.strip_suffix("List").filter(|kind| !kind.is_empty());
-    let item_type = item_kind.map(|kind| (kind, api_version.as_str()));
-    items.into_iter().try_for_each(|item| flatten(line, item, item_type, depth + 1, manifests))
+            _ => {
+                if self.count >= MANIFESTS_MAX {
+                    let message = format!("the file has more than {MANIFESTS_MAX} objects: split it");
+                    return Err(ParseError { line, column: 1, message });
+                }
+                self.count += 1;
+                (self.take)(Manifest { line, kind, api_version, object });
+                return Ok(());
+            }
+        };
+        let item_kind = kind.strip_suffix("List").filter(|kind| !kind.is_empty());
+        let item_type = item_kind.map(|kind| (kind, api_version.as_str()));
+        items.into_iter().try_for_each(|item| self.flatten(line, item, item_type, depth + 1))
+    }
 }
 
 fn at_start(message: String) -> ParseError {
@@ -293,6 +327,12 @@ items:
         }
         assert!(parse(bomb.as_bytes()).is_err());
         assert_eq!(summary("a: &a {kind: x}\nkind: Node\nb: *a\n"), [one(1, " Node", "-")]);
+    }
+
+    #[test]
+    fn what_takes_the_whole_library_late_in_a_file_is_read_once() {
+        let text = "kind: A\n---\nkind: B\n---\nkind: C\na: &x 1\nb: *x\n";
+        assert_eq!(summary(text), [one(1, " A", "-"), one(3, " B", "-"), one(5, " C", "-")]);
     }
 
     #[test]

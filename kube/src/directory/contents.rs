@@ -93,15 +93,13 @@ pub(super) fn contents(remote: &RemoteName, path: &Path, bytes: &[u8]) -> Result
             may_have_settings: false,
         });
     }
-    let manifests = manifests::parse(bytes).map_err(|error| Refused {
+    let start = || Reader { remote, path, index: 0, contents: Contents::default() };
+    let reader = manifests::fold(bytes, start, |reader, manifest| reader.take(&manifest));
+    let reader = reader.map_err(|error| Refused {
         reason: Reason::Unreadable,
         message: format!("{}:{error}; what the file held before stays in force", path.display()),
         may_have_settings: mentions_settings(bytes),
     })?;
-    let mut reader = Reader { remote, path, contents: Contents::default() };
-    for (index, manifest) in manifests.into_iter().enumerate() {
-        reader.take(index, &manifest);
-    }
     Ok(reader.contents)
 }
 
@@ -113,18 +111,25 @@ fn mentions_settings(bytes: &[u8]) -> bool {
 struct Reader<'a> {
     remote: &'a RemoteName,
     path: &'a Path,
+    /// The position of the next object in the file.
+    index: usize,
     contents: Contents,
 }
 
 impl Reader<'_> {
-    fn take(&mut self, index: usize, manifest: &Manifest) {
+    fn take(&mut self, manifest: &Manifest) {
+        self.read(manifest);
+        self.index += 1;
+    }
+
+    fn read(&mut self, manifest: &Manifest) {
         let object = &manifest.object;
         let kind = match (manifest.api_version.as_str(), manifest.kind.as_str()) {
             ("projectcontour.io/v1", "HTTPProxy") => ObjectKind::HTTPProxy,
             ("v1", "Node") => ObjectKind::Node,
             ("v1", "Service") => ObjectKind::Service,
             ("connectivity.tanzu.vmware.com/v1alpha1", "RemoteCluster") => ObjectKind::RemoteCluster,
-            ("", _) | (_, "") => return self.nameless(index, manifest, "it has no apiVersion and kind"),
+            ("", _) | (_, "") => return self.nameless(manifest, "it has no apiVersion and kind"),
             _ => return,
         };
         let name = match api::object_name(object) {
@@ -136,7 +141,7 @@ impl Reader<'_> {
                     && convert::http_proxy(self.remote, object) == Conversion::NotExported;
                 if !unlabelled {
                     self.contents.nameless_settings |= kind == ObjectKind::RemoteCluster;
-                    self.nameless(index, manifest, &error.to_string());
+                    self.nameless(manifest, &error.to_string());
                 }
                 return;
             }
@@ -192,7 +197,7 @@ impl Reader<'_> {
         }
     }
 
-    fn nameless(&mut self, index: usize, manifest: &Manifest, problem: &str) {
+    fn nameless(&mut self, manifest: &Manifest, problem: &str) {
         let kind = match (manifest.kind.as_str(), &manifest.object) {
             ("", Value::Object(_)) | (_, Value::Null) => "the document",
             ("", _) => "the document is no Kubernetes object",
@@ -205,7 +210,7 @@ impl Reader<'_> {
             api::excerpt(kind)
         );
         let diagnostic = file_diagnostic(self.remote, self.path, Reason::Malformed, message);
-        self.contents.nameless.insert(index, diagnostic);
+        self.contents.nameless.insert(self.index, diagnostic);
     }
 }
 
