@@ -34,7 +34,7 @@ pub struct ObjectRef {
     /// What it is.
     pub kind: ObjectKind,
     /// The object's namespace; empty for objects without one and for files.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub namespace: String,
     /// The object's name; a file's path below the remote's directory.
     pub name: String,

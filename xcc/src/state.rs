@@ -144,6 +144,25 @@ mod tests {
     }
 
     #[test]
+    fn problems_are_kept_too() {
+        use xcc_model::{Diagnostic, ObjectKind, ObjectRef, Reason};
+        let remote = RemoteName::parse("east").unwrap();
+        let problem = |kind, namespace| Diagnostic {
+            remote: remote.clone(),
+            object: ObjectRef::new(kind, namespace, "a"),
+            reason: Reason::Malformed,
+            message: "2:1: nonsense".to_owned(),
+        };
+        let changes = [problem(ObjectKind::File, ""), problem(ObjectKind::HTTPProxy, "team")]
+            .map(|problem| Change::Problem(problem.object.to_string(), Some(problem)))
+            .into();
+        let updates = vec![Update { remote: remote.clone(), changes }];
+        let (_directory, state) = directory();
+        state.save(&updates).unwrap();
+        assert_eq!(state.load(), updates);
+    }
+
+    #[test]
     fn a_damaged_file_is_passed_over_for_the_one_before() {
         let (_directory, state) = directory();
         state.save(&updates("east")).unwrap();
