@@ -76,6 +76,14 @@ impl Request {
         }
     }
 
+    /// SotW: the version that the client holds.
+    fn version(&self) -> Option<&str> {
+        match self {
+            Self::Delta(_) => None,
+            Self::Sotw(request) => Some(&request.version_info),
+        }
+    }
+
     /// The names that the request makes the server remember, each once: a client that reconnects says of what it subscribes
     /// to which versions it has.
     fn names(&self) -> impl Iterator<Item = &String> {
@@ -164,7 +172,7 @@ impl AdsStream {
             .entry(type_url.clone())
             .or_insert_with(|| Subscription::new(type_url.clone(), variant));
         let (nonce, error) = request.acknowledgement();
-        let acknowledged = subscription.acknowledge(nonce, error, now);
+        let acknowledged = subscription.acknowledge(nonce, request.version(), error, now);
         self.awaited.asked(&type_url, request.names());
         match request {
             Request::Delta(request) => subscription.subscribe_delta(request, generation),

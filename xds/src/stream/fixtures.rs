@@ -43,6 +43,8 @@ pub(super) struct Driven {
     variant: Variant,
     /// SotW: the names of the last request of each type, which an ACK repeats.
     names: BTreeMap<TypeUrl, Vec<String>>,
+    /// SotW: the version that was last accepted, which a NACK repeats.
+    versions: BTreeMap<TypeUrl, String>,
 }
 
 impl Driven {
@@ -55,13 +57,19 @@ impl Driven {
         if let Some(published) = store.published() {
             stream.on_published(&published);
         }
-        Self { store, stream, variant, names: BTreeMap::new() }
+        Self { store, stream, variant, names: BTreeMap::new(), versions: BTreeMap::new() }
     }
 
     /// A stream of a service that serves one type.
     pub(super) fn for_type(variant: Variant, only: TypeUrl) -> Self {
         let stream = AdsStream::new(1, Some(only), LIMITS);
-        Self { store: SnapshotStore::new(), stream, variant, names: BTreeMap::new() }
+        Self {
+            store: SnapshotStore::new(),
+            stream,
+            variant,
+            names: BTreeMap::new(),
+            versions: BTreeMap::new(),
+        }
     }
 
     pub(super) fn delta() -> Self {
@@ -118,13 +126,17 @@ impl Driven {
     fn answer(&mut self, response: &Response, error_detail: Option<ErrorDetail>) -> Acknowledged {
         let type_url = response.type_url.as_str().to_owned();
         let response_nonce = response.nonce.clone();
+        if error_detail.is_none() {
+            self.versions.insert(response.type_url.clone(), response.version.to_string());
+        }
+        let version_info = self.versions.get(&response.type_url).cloned().unwrap_or_default();
         let resource_names = self.names.get(&response.type_url).cloned().unwrap_or_default();
         self.request(match self.variant {
             Variant::Delta => {
                 Request::Delta(DeltaRequest { type_url, response_nonce, error_detail, ..Default::default() })
             }
             Variant::Sotw => Request::Sotw(SotwRequest {
-                version_info: response.version.to_string(),
+                version_info,
                 type_url,
                 response_nonce,
                 error_detail,

@@ -202,3 +202,29 @@ fn what_was_refused_in_the_company_of_what_was_mended_is_tried_alone() {
     assert_eq!(client.drain(), ["Cluster b=1"]);
     assert!(client.is_acked(&CDS));
 }
+
+/// Envoy cannot send its refusal while Clusters are warming, and says it in the answer to what mended them.
+#[test]
+fn an_error_that_envoy_carries_over_to_the_response_that_it_took_is_about_the_older_one() {
+    for type_url in [CDS, EDS] {
+        let (mut client, older) = silent(Variant::Sotw, &type_url);
+        let newer = overtake(&mut client, &[(type_url.clone(), "a", 3), (type_url.clone(), "b", 1)]);
+        let carried_over = client.request(Request::Sotw(SotwRequest {
+            type_url: type_url.as_str().to_owned(),
+            version_info: newer.version.to_string(),
+            response_nonce: newer.nonce.clone(),
+            resource_names: super::fixtures::strings(&["a", "b"]),
+            error_detail: Some(ErrorDetail {
+                code: 13,
+                message: "Error adding cluster(s) a: bad".to_owned(),
+            }),
+            ..Default::default()
+        }));
+        assert_eq!(carried_over, Acknowledged::Nack);
+        client.expect_nothing();
+        assert!(client.is_acked(&type_url));
+        let status = client.status(&type_url);
+        assert!(status.parked.is_empty());
+        assert_eq!(status.last_nack.unwrap().nonce, older.nonce);
+    }
+}

@@ -27,6 +27,7 @@ impl Subscription {
     pub(crate) fn acknowledge(
         &mut self,
         nonce: &str,
+        version: Option<&str>,
         error: Option<&ErrorDetail>,
         now: SystemTime,
     ) -> Acknowledged {
@@ -34,19 +35,33 @@ impl Subscription {
             return Acknowledged::Nothing;
         }
         // A stale nonce says nothing about the responses in flight; what it subscribes to counts all the same.
-        let Some(Answered { outstanding, skipped_any }) = self.take_answered(nonce) else {
+        let Some(Answered { outstanding, skipped }) = self.take_answered(nonce) else {
             return Acknowledged::Stale;
         };
         self.status_changed = true;
         if let Some(generation) = outstanding.completes {
             self.answered_generation = generation;
         }
-        if let Some(error) = error {
-            self.park(&outstanding, error, now);
-            // The client may have taken a whole state that it did not answer, and what it holds is told by the next one.
-            self.reply_due |= skipped_any && self.is_whole_state();
-            return Acknowledged::Nack;
+        match (error, skipped) {
+            (Some(error), Some(skipped)) if is_about(&skipped, &outstanding, version) => {
+                self.note_nack(&skipped, &skipped.resources, error, now);
+                self.take_note_of_ack(outstanding);
+                Acknowledged::Nack
+            }
+            (Some(error), skipped) => {
+                self.park(&outstanding, error, now);
+                // The client may have taken a whole state that it did not answer; what it should hold is told by the next.
+                self.reply_due |= skipped.is_some() && self.is_whole_state();
+                Acknowledged::Nack
+            }
+            (None, _) => {
+                self.take_note_of_ack(outstanding);
+                Acknowledged::Ack
+            }
         }
+    }
+
+    fn take_note_of_ack(&mut self, outstanding: Outstanding) {
         self.status.acks += 1;
         self.suspects.end_if_empty();
         if let Some(mut whole) = outstanding.whole {
@@ -70,30 +85,16 @@ impl Subscription {
                 self.growths_held = self.growths;
             }
         }
-        Acknowledged::Ack
     }
 
     /// A refused version of a resource is never sent again on this stream; the next different one is. Where several may be
     /// to blame, they are tried apart.
     fn park(&mut self, outstanding: &Outstanding, error: &ErrorDetail, now: SystemTime) {
-        let message: Arc<str> = cut(&error.message, NACK_MESSAGE_BYTES_MAX).as_ref().into();
         let blamed = self.blamed(outstanding);
-        let named = named(&blamed, &message);
-        self.status.nacks += 1;
-        self.status.last_nack = Some(Nack {
-            version: outstanding.version.clone(),
-            nonce: outstanding.nonce.clone(),
-            message: message.to_string(),
-            when: now,
-            resources: match named.len() {
-                0 => blamed.iter().take(NACK_RESOURCES_MAX).map(|r| Arc::clone(r.name())).collect(),
-                _ => named.iter().take(NACK_RESOURCES_MAX).cloned().collect(),
-            },
-        });
+        let (named, message) = self.note_nack(outstanding, &blamed, error, now);
         let grown = self.has_grown();
         self.status.acked.take_if(|acked| grown || *acked == outstanding.version);
         if self.is_whole_state() {
-            remember(&mut self.refused_states, &state_id(&outstanding.version, &outstanding.resources));
             if !self.in_flight.is_empty() {
                 // The newer state that is on its way has all that this one had, and will be answered for itself.
                 return;
@@ -124,6 +125,33 @@ impl Subscription {
             self.suspects.try_again(rest);
             self.convict(convicted, &named, &message);
         }
+    }
+
+    /// Puts a NACK into the status; what its text blames, and the text.
+    fn note_nack(
+        &mut self,
+        refused: &Outstanding,
+        blamed: &[Arc<Resource>],
+        error: &ErrorDetail,
+        now: SystemTime,
+    ) -> (BTreeSet<Arc<str>>, Arc<str>) {
+        let message: Arc<str> = cut(&error.message, NACK_MESSAGE_BYTES_MAX).as_ref().into();
+        let named = named(blamed, &message);
+        self.status.nacks += 1;
+        self.status.last_nack = Some(Nack {
+            version: refused.version.clone(),
+            nonce: refused.nonce.clone(),
+            message: message.to_string(),
+            when: now,
+            resources: match named.len() {
+                0 => blamed.iter().take(NACK_RESOURCES_MAX).map(|r| Arc::clone(r.name())).collect(),
+                _ => named.iter().take(NACK_RESOURCES_MAX).cloned().collect(),
+            },
+        });
+        if self.is_whole_state() {
+            remember(&mut self.refused_states, &state_id(&refused.version, &refused.resources));
+        }
+        (named, message)
     }
 
     /// The client may hold any version of this resource, or none.
@@ -172,6 +200,14 @@ impl Subscription {
         };
         resources.iter().filter(|r| taken.get(r.name()) != Some(*r)).cloned().collect()
     }
+}
+
+/// Whether an error is about a response that was skipped, and not about the one that the nonce is of. Envoy in SotW
+/// keeps the text of a refusal that it could not send, and puts it into the answer to the next response although it took
+/// that: the version is then the new one's, where a NACK repeats the one before.
+fn is_about(skipped: &Outstanding, answered: &Outstanding, version: Option<&str>) -> bool {
+    let claimed = version.map(ResourceVersion::from);
+    claimed.as_ref() == Some(&answered.version) && skipped.version != answered.version
 }
 
 fn remember<T: Clone + PartialEq>(refused: &mut Vec<T>, new: &T) {

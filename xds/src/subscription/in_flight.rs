@@ -33,8 +33,8 @@ pub(super) struct Outstanding {
 #[derive(Debug)]
 pub(super) struct Answered {
     pub(super) outstanding: Outstanding,
-    /// The client never answered one that it was sent before.
-    pub(super) skipped_any: bool,
+    /// The newest of those before it, if the client never answered that.
+    pub(super) skipped: Option<Outstanding>,
 }
 
 /// The responses in flight, oldest first. A client reads them in this order.
@@ -97,13 +97,14 @@ impl Subscription {
     /// more. Envoy does that in SotW.
     pub(super) fn take_answered(&mut self, nonce: &str) -> Option<Answered> {
         let older = self.in_flight.iter().position(|outstanding| outstanding.nonce == nonce)?;
+        let mut skipped = None;
         for _ in 0..older {
-            self.give_up_oldest();
+            skipped = self.give_up_oldest();
         }
         let outstanding = self.in_flight.responses.pop_front()?;
         self.may_overtake &= !self.in_flight.is_empty();
         self.status.unanswered_since = self.in_flight.responses.front().map(|oldest| oldest.sent);
-        Some(Answered { outstanding, skipped_any: older > 0 })
+        Some(Answered { outstanding, skipped })
     }
 
     /// Takes note of a response that was sent.
@@ -116,10 +117,10 @@ impl Subscription {
         }
     }
 
-    fn give_up_oldest(&mut self) {
-        if let Some(oldest) = self.in_flight.responses.pop_front() {
-            self.skip(&oldest);
-        }
+    fn give_up_oldest(&mut self) -> Option<Outstanding> {
+        let oldest = self.in_flight.responses.pop_front()?;
+        self.skip(&oldest);
+        Some(oldest)
     }
 
     /// No answer to this response is waited for any longer. What the client made of it is unknown, so what no newer response
