@@ -234,6 +234,7 @@ async fn a_life(version: &str, api_type: &str) -> Result<()> {
         updates_arrive(&world).await?;
         a_cluster_with_a_forbidden_value(&world).await?;
         a_cluster_that_cannot_be_made(&world).await?;
+        a_cluster_after_which_none_is_answered(&world).await?;
         a_listener_that_cannot_be_made(&world).await?;
         endpoints_with_a_forbidden_value(&world).await?;
         ensure!(
@@ -297,6 +298,40 @@ async fn a_cluster_that_cannot_be_made(world: &World) -> Result<()> {
     ensure!(said[0].contains("Error adding/updating cluster(s) api: "), "other words: {}", said[0]);
     world.until_loaded("dynamic_active_clusters", "web", "connect_timeout", &json!("3s")).await?;
     world.until_greeted(0, b'1').await?;
+    mended(world, "Cluster").await
+}
+
+/// Envoy cannot make the load balancer of this cluster. It says so once, and keeps the cluster among those that are warming:
+/// while there are such, it takes Clusters and answers none. What mends it is sent without an answer to the last ones.
+async fn a_cluster_after_which_none_is_answered(world: &World) -> Result<()> {
+    let ring = |state: &mut State, largest: u32| {
+        state.clusters[0]["lb_policy"] = "RING_HASH".into();
+        state.clusters[0]["ring_hash_lb_config"] =
+            json!({"minimum_ring_size": 64, "maximum_ring_size": largest});
+    };
+    let before = world.refusals("Cluster")?.len();
+    world.serve(|state| ring(state, 8))?;
+    let said = world.until_refused("Cluster", before).await?;
+    ensure!(
+        said[0].contains("ring hash: minimum_ring_size (64) > maximum_ring_size (8)"),
+        "other words: {}",
+        said[0]
+    );
+    world.serve(|state| {
+        ring(state, 8);
+        state.clusters[2]["connect_timeout"] = "3s".into();
+    })?;
+    world.until_loaded("dynamic_active_clusters", "web", "connect_timeout", &json!("3s")).await?;
+    wait::until("a cluster is warming, for ever", async || {
+        Ok(wait::holds(world.envoy.stat("cluster_manager.warming_clusters").await? == 1))
+    })
+    .await?;
+    world.until_greeted(0, b'1').await?;
+    world.serve(|state| ring(state, 128))?;
+    world.until_loaded("dynamic_active_clusters", "api", "lb_policy", &json!("RING_HASH")).await?;
+    world.until_greeted(0, b'1').await?;
+    // Some Envoys say now what they could not say before.
+    tokio::time::sleep(REST).await;
     mended(world, "Cluster").await
 }
 
