@@ -228,3 +228,23 @@ fn an_error_that_envoy_carries_over_to_the_response_that_it_took_is_about_the_ol
         assert_eq!(status.last_nack.unwrap().nonce, older.nonce);
     }
 }
+
+#[test]
+fn what_is_asked_for_during_the_search_for_the_one_to_blame_is_not_tried_again() {
+    let mut client = Driven::delta();
+    client.publish(&[(CDS, "a", 1), (CDS, "b", 1)]);
+    client.subscribe(&CDS, &["*"]);
+    let refused = client.expect();
+    client.nack(&refused, "bad");
+    let trial = client.expect();
+    assert_eq!(brief(&trial), "Cluster a=1");
+    client.subscribe(&CDS, &["*"]);
+    client.expect_nothing();
+    client.stream.overtake(&CDS);
+    let newer = client.expect();
+    assert_eq!(brief(&newer), "Cluster a=1 b=1");
+    client.ack(&trial);
+    client.ack(&newer);
+    client.expect_nothing();
+    assert!(client.is_acked(&CDS));
+}

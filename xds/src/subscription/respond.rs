@@ -205,6 +205,7 @@ impl Subscription {
         for resource in &resources {
             self.held.insert(Arc::clone(resource.name()), Arc::clone(resource));
         }
+        self.suspects.forget(&resources);
         self.share_held(target);
         let owed = delta && std::mem::take(&mut self.reply_due);
         if resources.is_empty() && removed.is_empty() && !owed {

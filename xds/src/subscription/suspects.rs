@@ -80,6 +80,20 @@ impl Suspects {
         None
     }
 
+    /// Drops what is sent again for another reason: the answer to that tells as much.
+    pub(super) fn forget(&mut self, sent: &[Arc<Resource>]) {
+        if self.is_empty() {
+            return;
+        }
+        for key in sent.iter().map(|resource| key(resource)) {
+            self.waiting.remove(&key);
+        }
+        for group in &mut self.groups {
+            group.retain(|resource| self.waiting.contains(&key(resource)));
+        }
+        self.groups.retain(|group| !group.is_empty());
+    }
+
     /// Called when the client took a response: the search is over if nothing is left to try.
     pub(super) fn end_if_empty(&mut self) {
         if self.groups.is_empty() {
