@@ -56,40 +56,41 @@ func pack(message proto.Message) *anypb.Any {
 // world is what the resources are made from.
 type world struct {
 	services  int
-	domains   [remotes][]string
-	addresses [remotes][nodesPerRemote]string
+	remotes   int
+	domains   [][]string
+	addresses [][nodesPerRemote]string
 	changes   int
 }
 
-func newWorld(services int) *world {
-	w := &world{}
+func newWorld(services, remotes int) *world {
+	w := &world{remotes: remotes, domains: make([][]string, remotes), addresses: make([][nodesPerRemote]string, remotes)}
 	for range services {
 		w.add()
 	}
 	for remote := range remotes {
 		for node := range nodesPerRemote {
-			w.addresses[remote][node] = fmt.Sprintf("10.%d.0.%d", remote, node+1)
+			w.addresses[remote][node] = fmt.Sprintf("10.%d.%d.%d", remote%100, remote/100, node+1)
 		}
 	}
 	return w
 }
 
 func (w *world) add() {
-	remote := w.services % remotes
+	remote := w.services % w.remotes
 	w.domains[remote] = append(w.domains[remote], fmt.Sprintf("service-%06d.r%d.xcc.test", w.services, remote))
 	w.services++
 }
 
 func (w *world) remove() {
 	w.services--
-	remote := w.services % remotes
+	remote := w.services % w.remotes
 	w.domains[remote] = w.domains[remote][: len(w.domains[remote])-1 : len(w.domains[remote])-1]
 }
 
 // changeNode gives a node of a remote an address that it has not had.
 func (w *world) changeNode(remote int) {
 	w.changes++
-	w.addresses[remote][0] = fmt.Sprintf("10.%d.%d.%d", 100+remote, w.changes/250%250, w.changes%250+1)
+	w.addresses[remote][0] = fmt.Sprintf("10.%d.%d.%d", 100+remote%100, w.changes/250%250, w.changes%250+1)
 }
 
 func clusterName(remote int) string {
@@ -133,7 +134,7 @@ func socketAddress(address string, port uint32) *corev3.Address {
 func (w *world) listener() *listenerv3.Listener {
 	names := &matcherv3.ServerNameMatcher{}
 	var chains []*listenerv3.FilterChain
-	for remote := range remotes {
+	for remote := range w.remotes {
 		if len(w.domains[remote]) > 0 {
 			names.DomainMatchers = append(names.DomainMatchers, &matcherv3.ServerNameMatcher_DomainMatcher{
 				// A copy: what was published is read by others.
@@ -206,7 +207,7 @@ func (s *snapshots) publish() {
 
 func (s *snapshots) load(w *world) {
 	s.parts = map[resource.Type][]types.Resource{}
-	for remote := range remotes {
+	for remote := range w.remotes {
 		s.parts[resource.ClusterType] = append(s.parts[resource.ClusterType], w.cluster(remote))
 		s.parts[resource.EndpointType] = append(s.parts[resource.EndpointType], w.endpoint(remote))
 	}
@@ -255,7 +256,7 @@ func (l *linears) set(typeURL, name string, value types.Resource) {
 }
 
 func (l *linears) load(w *world) {
-	for remote := range remotes {
+	for remote := range w.remotes {
 		l.set(resource.EndpointType, clusterName(remote), w.endpoint(remote))
 		l.set(resource.ClusterType, clusterName(remote), w.cluster(remote))
 	}
@@ -279,11 +280,15 @@ func obey(line string, p publisher, w **world) error {
 	}
 	switch command {
 	case "load":
-		*w = newWorld(number)
+		*w = newWorld(number, remotes)
+		p.load(*w)
+	case "each":
+		*w = newWorld(number, number)
 		p.load(*w)
 	case "node":
-		(*w).changeNode(number % remotes)
-		p.node(*w, number%remotes)
+		remote := number % (*w).remotes
+		(*w).changeNode(remote)
+		p.node(*w, remote)
 	case "add":
 		(*w).add()
 		p.listener(*w)

@@ -60,8 +60,8 @@ fn obey(line: &str, store: &SnapshotStore, world: &mut World, port_offset: u16) 
     }
     let argument: usize = argument.parse()?;
     match command {
-        "load" => {
-            *world = World::new(argument)?;
+        "load" | "each" => {
+            *world = if command == "each" { World::each(argument)? } else { World::new(argument)? };
             world.set_port_offset(port_offset);
             store.publish(world.snapshot()?);
         }

@@ -1,8 +1,9 @@
 //! Servers under test: a process that serves the benchmark's resources and changes them as lines on its standard input
 //! say, each answered with a line.
 //!
-//! `load N` starts over with N services, `node I` changes a node of remote I, `add` and `remove` are services, `same`
-//! makes everything anew without a change. Ours also knows `files FOLDER`: resources as they are, made elsewhere.
+//! `load N` starts over with N services in ten remotes, `each N` with a remote for each of them, `node I` changes a node of
+//! remote I, `add` and `remove` are services, `same` makes everything anew without a change. Ours also knows `files FOLDER`:
+//! resources as they are, made elsewhere.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

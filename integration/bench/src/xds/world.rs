@@ -40,13 +40,13 @@ pub fn remote(number: usize) -> String {
 
 /// The address of a node that has not changed.
 pub fn address(remote: usize, node: usize) -> Ipv4Addr {
-    Ipv4Addr::new(10, octet(remote), 0, octet(node + 1))
+    Ipv4Addr::new(10, octet(remote % 100), octet(remote / 100), octet(node + 1))
 }
 
 /// The address that the first node of a remote has after so many changes.
 pub fn changed_address(remote: usize, changes: u32) -> Ipv4Addr {
     let [.., high, low] = changes.to_be_bytes();
-    Ipv4Addr::new(10, 100 + octet(remote), high, low)
+    Ipv4Addr::new(10, 100 + octet(remote % 100), high, low)
 }
 
 fn octet(number: usize) -> u8 {
@@ -56,11 +56,20 @@ fn octet(number: usize) -> u8 {
 impl World {
     /// So many services, spread over the remotes.
     pub fn new(services: usize) -> Result<Self> {
+        Self::with_remotes(services, REMOTES)
+    }
+
+    /// So many services, each in a remote of its own: each has a cluster and endpoints.
+    pub fn each(services: usize) -> Result<Self> {
+        Self::with_remotes(services, services)
+    }
+
+    fn with_remotes(services: usize, remotes: usize) -> Result<Self> {
         let config = GatewayConfig::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        let remotes = (0..REMOTES).map(remote_set).collect::<Result<_>>()?;
+        let sets = (0..remotes).map(remote_set).collect::<Result<_>>()?;
         let (table, routing) = (ServiceTable::default(), Routing::default());
-        let mut world = Self { table, config, remotes, routing, services: 0, changes: 0 };
-        for number in 0..REMOTES {
+        let mut world = Self { table, config, remotes: sets, routing, services: 0, changes: 0 };
+        for number in 0..remotes {
             let endpoints: BTreeSet<_> =
                 (0..NODES).map(|node| SocketAddr::from((address(number, node), PORT))).collect();
             world.table.backends.insert(remote_name(number)?, Backend { priority: 0, endpoints });
@@ -102,7 +111,7 @@ impl World {
 
     /// One service more.
     pub fn add(&mut self) -> Result<()> {
-        let remotes = self.remotes[self.services % REMOTES].clone();
+        let remotes = self.remotes[self.services % self.remotes.len()].clone();
         let port = ServicePort::new(PORT).context("the port is one")?;
         let import = ServiceImport { routes: vec![Route { port, remotes }], origins: vec![] };
         self.table.imports.insert(Hostname::parse(&hostname(self.services))?, import);
@@ -120,12 +129,13 @@ impl World {
     /// Gives a node of a remote an address that it has not had, and returns the resources that this changes.
     pub fn change_node(&mut self, number: usize) -> Result<Vec<Resource>> {
         self.changes += 1;
-        let name = remote_name(number % REMOTES)?;
-        let changed = SocketAddr::from((changed_address(number % REMOTES, self.changes), PORT));
+        let remote = number % self.remotes.len();
+        let name = remote_name(remote)?;
+        let changed = SocketAddr::from((changed_address(remote, self.changes), PORT));
         let backend = self.table.backends.get_mut(&name).context("the remote is there")?;
         backend.endpoints.pop_last();
         backend.endpoints.insert(changed);
-        let remotes = self.remotes[number % REMOTES].clone();
+        let remotes = self.remotes[remote].clone();
         let upstream = Upstream { remotes, port: ServicePort::new(PORT).context("the port is one")? };
         let endpoint = xcc_envoy::endpoint(&upstream, &self.table.backends);
         Ok(vec![Resource::from_message(&*endpoint.cluster_name, &endpoint)])

@@ -12,7 +12,7 @@ use crate::Arguments;
 use crate::report::Figure;
 
 /// Changes before the first that counts.
-const WARM_UP: usize = 10;
+pub(crate) const WARM_UP: usize = 10;
 /// Changes of a node that one measurement has, over all clients.
 const NODE_PUSHES: usize = 2_000;
 /// The least and the most changes of one measurement.
@@ -112,11 +112,11 @@ async fn measure(kind: Kind, (services, clients): Case, dialect: Dialect) -> Res
     Ok(measured)
 }
 
-fn micros(time: std::time::Duration, changes: usize) -> f64 {
+pub(crate) fn micros(time: std::time::Duration, changes: usize) -> f64 {
     time.as_secs_f64() * 1e6 / changes as f64
 }
 
-async fn change_node(server: &mut Server, swarm: &mut Swarm, remote: usize) -> Result<()> {
+pub(crate) async fn change_node(server: &mut Server, swarm: &mut Swarm, remote: usize) -> Result<()> {
     let before: Received = swarm.received();
     server.tell(&format!("node {remote}"))?;
     swarm.endpoints_since(before).await

@@ -5,6 +5,7 @@
 //! rounds count. `tools/build.sh` builds the programs that this one starts.
 
 mod changes;
+mod each;
 mod envoy;
 mod latency;
 mod memory;
@@ -38,6 +39,10 @@ struct Arguments {
     /// Servers to compare with.
     #[arg(long, value_delimiter = ',', default_value = "gcp-snapshot,gcp-linear,rust-control-plane")]
     peers: Vec<Kind>,
+    /// What the services of B1 and B3 look like: they share the clusters of ten remotes, as xcc makes them, or have a cluster
+    /// and endpoints each.
+    #[arg(long, value_delimiter = ',', default_value = "shared,each")]
+    shape: Vec<Shape>,
     /// Measurements of each figure; the median counts.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -71,6 +76,13 @@ enum Part {
     Envoy,
     #[value(alias = "b12")]
     Passthrough,
+}
+
+/// What services look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Shape {
+    Shared,
+    Each,
 }
 
 impl Arguments {
@@ -126,7 +138,16 @@ async fn main() -> Result<ExitCode> {
     let mut rows = Vec::new();
     for part in arguments.parts() {
         let of_part = match part {
-            Part::Changes => changes::rows(&arguments).await,
+            Part::Changes => {
+                let mut rows = Vec::new();
+                if arguments.shape.contains(&Shape::Shared) {
+                    rows.extend(changes::rows(&arguments).await?);
+                }
+                if arguments.shape.contains(&Shape::Each) {
+                    rows.extend(each::rows(&arguments).await?);
+                }
+                Ok(rows)
+            }
             Part::Latency => latency::rows(&arguments).await,
             Part::Start => start::rows(&arguments).await,
             Part::Reconnect => reconnect::rows(&arguments).await,
