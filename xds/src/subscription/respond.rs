@@ -64,7 +64,7 @@ impl Subscription {
         }
         // Who is to blame is found out with one response in flight: what another one means depends on the answer.
         let may_try = self.in_flight.is_empty();
-        if self.due.is_empty() && !self.reply_due && !(may_try && !self.suspects.is_empty()) {
+        if self.due.is_empty() && !self.reply_due && (!may_try || self.suspects.is_empty()) {
             return None;
         }
         let target = view.snapshot.map(&self.type_url);
