@@ -32,16 +32,20 @@ pub(crate) struct GatewayAcks {
     pub(crate) acked: Option<Generation>,
     /// The ports whose listeners it refuses. It has all else of the generation.
     pub(crate) refused: BTreeSet<ServicePort>,
-    /// Where it cannot lead: it refuses the cluster or the endpoints. It may have older ones, or none.
+    /// Where it cannot lead: it refuses the cluster or the endpoints, or has no cluster yet. It may have older ones.
     pub(crate) refused_routes: BTreeSet<Route>,
     /// Since when it is connected.
     pub(crate) connected: Instant,
 }
 
 impl GatewayAcks {
-    /// What it carries of a route, or at all: nothing new where it refuses what that takes.
-    fn acked_on(&self, route: Option<&Route>) -> Option<Generation> {
-        self.acked.filter(|_| !route.is_some_and(|route| self.refuses(route)))
+    /// What it carries of a route, or at all: nothing of the generation that names wait for, nor newer, where it refuses what
+    /// that takes.
+    fn acked_on(&self, waiting: Option<(&Route, Generation)>) -> Option<Generation> {
+        match waiting {
+            Some((route, since)) if self.refuses(route) => self.acked.min(Some(since.saturating_sub(1))),
+            _ => self.acked,
+        }
     }
 
     fn refuses(&self, route: &Route) -> bool {
@@ -247,8 +251,8 @@ impl Gate {
         self.settled = gateways.iter().all(|gateway| gateway.acked == self.newest_published);
         let routes = self.pending_routes();
         let lags = gateways.iter().flat_map(|gateway| {
-            let on = routes.iter().map(Some).chain([None]);
-            on.filter_map(|route| self.passed_over_at(gateway.acked_on(route), gateway.connected))
+            let on = routes.iter().map(|(route, since)| Some((route, *since))).chain([None]);
+            on.filter_map(|waiting| self.passed_over_at(gateway.acked_on(waiting), gateway.connected))
         });
         self.pass_over_at = lags.filter(|at| *at > now).min();
         self.open |= self.safe(gateways, None, now).is_some();
@@ -256,9 +260,14 @@ impl Gate {
     }
 
     /// Lets the pending names through that are safe; these are their routes.
-    fn let_through(&mut self, gateways: &[GatewayAcks], routes: BTreeSet<Route>, now: Instant) -> ZoneChange {
-        let with_safe = |route: Route| {
-            let safe = self.safe(gateways, Some(&route), now);
+    fn let_through(
+        &mut self,
+        gateways: &[GatewayAcks],
+        routes: BTreeMap<Route, Generation>,
+        now: Instant,
+    ) -> ZoneChange {
+        let with_safe = |(route, since): (Route, Generation)| {
+            let safe = self.safe(gateways, Some((&route, since)), now);
             (route, safe)
         };
         let safe: BTreeMap<_, _> = routes.into_iter().map(with_safe).collect();
@@ -274,19 +283,30 @@ impl Gate {
         ZoneChange { added, removed: vec![] }
     }
 
-    /// Where the names that wait lead; nearly all share a few routes.
-    fn pending_routes(&self) -> BTreeSet<Route> {
-        let pending = self.pending.iter().filter_map(|hostname| self.names.get(hostname));
-        let distinct: BTreeSet<&Route> = pending.flat_map(|name| &name.import.routes).collect();
-        distinct.into_iter().cloned().collect()
+    /// Where the published names that wait lead, and the first generation that one of them waits for. Nearly all share a few
+    /// routes.
+    fn pending_routes(&self) -> BTreeMap<Route, Generation> {
+        let mut distinct: BTreeMap<&Route, Generation> = BTreeMap::new();
+        for name in self.pending.iter().filter_map(|hostname| self.names.get(hostname)) {
+            let Some(since) = name.since else { continue };
+            for route in &name.import.routes {
+                distinct.entry(route).and_modify(|first| *first = since.min(*first)).or_insert(since);
+            }
+        }
+        distinct.into_iter().map(|(route, since)| (route.clone(), since)).collect()
     }
 
     /// The generation up to which names with a route are carried by every gateway that counts.
-    fn safe(&self, gateways: &[GatewayAcks], route: Option<&Route>, now: Instant) -> Option<Generation> {
+    fn safe(
+        &self,
+        gateways: &[GatewayAcks],
+        waiting: Option<(&Route, Generation)>,
+        now: Instant,
+    ) -> Option<Generation> {
         if gateways.is_empty() {
             return self.presumed(now);
         }
-        let carried = gateways.iter().map(|gateway| (gateway.acked_on(route), gateway.connected));
+        let carried = gateways.iter().map(|gateway| (gateway.acked_on(waiting), gateway.connected));
         let waited_for = carried
             .filter(|(acked, connected)| self.passed_over_at(*acked, *connected).is_none_or(|at| at > now));
         waited_for.map(|(acked, _)| acked).min().flatten()

@@ -189,6 +189,9 @@ impl Pipeline {
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut clients_changed = self.connections.clients.changed();
         let mut forms_changed = self.publisher.wanted_changed();
+        // What came before this listened.
+        self.publish_wanted_forms();
+        self.turn(Instant::now());
         loop {
             let wake_at = self.wake_at(Instant::now());
             tokio::select! {

@@ -66,10 +66,12 @@ pub(crate) struct Publisher {
     routing: Routing,
     /// How many names a table has that may become one to publish.
     tally: Tally,
-    /// What the names lead to that were published last.
-    upstreams: BTreeSet<Upstream>,
+    /// What the names lead to that were published last, and since which generation.
+    upstreams: BTreeMap<Upstream, Generation>,
     /// The newest generation with this version of the listeners.
     listeners: BTreeMap<ResourceVersion, Generation>,
+    /// The same of the clusters.
+    clusters: BTreeMap<ResourceVersion, Generation>,
 }
 
 impl Publisher {
@@ -80,8 +82,9 @@ impl Publisher {
             generation: 0,
             routing: Routing::default(),
             tally: Tally::default(),
-            upstreams: BTreeSet::new(),
+            upstreams: BTreeMap::new(),
             listeners: BTreeMap::new(),
+            clusters: BTreeMap::new(),
         }
     }
 
@@ -95,21 +98,28 @@ impl Publisher {
         let snapshots = wanted.into_iter().map(|form| Ok((form, self.snapshot(carried, &upstreams, form)?)));
         for (form, snapshot) in snapshots.collect::<anyhow::Result<Vec<_>>>()? {
             self.listeners.insert(snapshot.version(&TypeUrl::Listener), generation);
+            self.clusters.insert(snapshot.version(&TypeUrl::Cluster), generation);
             self.stores.of(form).publish(snapshot);
         }
         self.generation = generation;
-        self.upstreams = upstreams;
-        self.listeners.retain(|_, newest| *newest + GENERATIONS_KEPT > generation);
+        let before = std::mem::take(&mut self.upstreams);
+        let since = |upstream: &Upstream| before.get(upstream).copied().unwrap_or(generation);
+        self.upstreams = upstreams.into_iter().map(|upstream| (upstream.clone(), since(&upstream))).collect();
+        for versions in [&mut self.listeners, &mut self.clusters] {
+            versions.retain(|_, newest| *newest + GENERATIONS_KEPT > generation);
+        }
         Ok(generation)
     }
 
     /// Fills the stores of forms that somebody asked for since the last publication, which was of this table.
     pub(crate) fn publish_wanted(&mut self, carried: &ServiceTable) -> anyhow::Result<()> {
         self.routing.update(carried);
+        let upstreams = self.routing.upstreams();
         let wanted = self.stores.wanted.borrow().clone();
         for form in wanted.into_iter().filter(|form| self.stores.of(*form).load().is_none()) {
-            let snapshot = self.snapshot(carried, &self.upstreams, form)?;
+            let snapshot = self.snapshot(carried, &upstreams, form)?;
             self.listeners.insert(snapshot.version(&TypeUrl::Listener), self.generation);
+            self.clusters.insert(snapshot.version(&TypeUrl::Cluster), self.generation);
             self.stores.of(form).publish(snapshot);
         }
         Ok(())
@@ -146,7 +156,7 @@ impl Publisher {
         let concerned = |upstream: &&Upstream| upstream.remotes.iter().any(|remote| remotes.contains(remote));
         let endpoints: Vec<_> = self
             .upstreams
-            .iter()
+            .keys()
             .filter(concerned)
             .map(|upstream| assignment(&xcc_envoy::endpoint(upstream, backends)))
             .collect();
@@ -177,13 +187,25 @@ impl Publisher {
         if clusters.is_empty() {
             return BTreeSet::new();
         }
-        let named = self.upstreams.iter().filter(|upstream| clusters.contains(&*upstream.name()));
-        named.map(|upstream| Route { port: upstream.port, remotes: upstream.remotes.clone() }).collect()
+        let named = self.upstreams.keys().filter(|upstream| clusters.contains(&*upstream.name()));
+        named.map(route).collect()
+    }
+
+    /// The routes that lead to clusters which came after this version of the clusters; all, for a gateway that has none yet.
+    /// A version that is not known, since its gateway refuses a part of it, tells of none.
+    pub(crate) fn routes_after(&self, clusters: Option<&ResourceVersion>) -> BTreeSet<Route> {
+        let held = clusters.map_or(Some(0), |version| self.clusters.get(version).copied());
+        let Some(held) = held.filter(|held| *held < self.generation) else { return BTreeSet::new() };
+        self.upstreams
+            .iter()
+            .filter(|(_, since)| **since > held)
+            .map(|(upstream, _)| route(upstream))
+            .collect()
     }
 
     /// The service ports that were published last.
     pub(crate) fn ports(&self) -> BTreeSet<ServicePort> {
-        self.upstreams.iter().map(|upstream| upstream.port).collect()
+        self.upstreams.keys().map(|upstream| upstream.port).collect()
     }
 
     /// The newest generation.
@@ -195,6 +217,10 @@ impl Publisher {
     pub(crate) fn generation_of(&self, listeners: &ResourceVersion) -> Option<Generation> {
         self.listeners.get(listeners).copied()
     }
+}
+
+fn route(upstream: &Upstream) -> Route {
+    Route { port: upstream.port, remotes: upstream.remotes.clone() }
 }
 
 /// A table without these routes, and without names that have no other.

@@ -20,8 +20,8 @@ pub(crate) const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cl
 pub(crate) const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
 pub(crate) const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 
-/// What is refused, and with which words: by type and name.
-type Refused = Arc<Mutex<BTreeMap<(String, String), String>>>;
+/// What is refused, and with which words: by type and name. Without words it is left unanswered.
+type Refused = Arc<Mutex<BTreeMap<(String, String), Option<String>>>>;
 
 /// A connected gateway, until it is dropped.
 pub(crate) struct Gateway {
@@ -54,8 +54,17 @@ impl Gateway {
 
     /// Refuses the next versions of a resource.
     pub(crate) fn refuse(&self, type_url: &str, name: &str, words: &str) {
+        self.note(type_url, name, Some(words.to_owned()));
+    }
+
+    /// Answers no response that has the next versions of a resource.
+    pub(crate) fn leave_unanswered(&self, type_url: &str, name: &str) {
+        self.note(type_url, name, None);
+    }
+
+    fn note(&self, type_url: &str, name: &str, words: Option<String>) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.insert((type_url.to_owned(), name.to_owned()), words.to_owned());
+        refused.insert((type_url.to_owned(), name.to_owned()), words);
     }
 
     /// Refuses nothing from now on.
@@ -86,6 +95,10 @@ async fn run(
                 })
                 .await?;
         }
+        let words = match words {
+            Some(None) => continue,
+            words => words.flatten(),
+        };
         requests
             .send(DeltaDiscoveryRequest {
                 type_url,

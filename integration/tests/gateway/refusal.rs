@@ -37,6 +37,23 @@ async fn a_name_whose_cluster_is_refused_is_not_answered() {
 }
 
 #[tokio::test]
+async fn a_name_whose_cluster_is_left_unanswered_is_not_answered_either() {
+    run("unanswered-cluster", async |world, gateway| {
+        world.east.export("east", "east.xcc.test")?;
+        world.wait_resolvable("east.xcc.test").await?;
+        gateway.leave_unanswered(CLUSTER, "west/443");
+        world.west.export("west", "west.xcc.test")?;
+        world.east.export("nginx", "nginx.xcc.test")?;
+        world.wait_resolvable("nginx.xcc.test").await?;
+        not_answered(world, "west.xcc.test").await?;
+
+        *gateway = Gateway::connect(world.xcc.settings().xds).await?;
+        world.wait_resolvable("west.xcc.test").await
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn refused_endpoints_are_told_at_once_and_what_worked_stays() {
     run("refused-endpoints", async |world, gateway| {
         world.east.export("east", "east.xcc.test")?;

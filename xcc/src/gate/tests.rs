@@ -181,6 +181,23 @@ fn a_refused_cluster_holds_up_the_new_names_that_lead_there_only() {
 }
 
 #[test]
+fn a_gateway_that_refuses_in_a_settled_system_has_its_time_too() {
+    let now = Instant::now() + Duration::from_secs(60);
+    let mut gate = Gate::new(DELAY);
+    publish(&mut gate, &table(&["old.xcc.test"]), 1, now);
+    observe(&mut gate, &[Some(1), Some(1)], now);
+
+    let later = now + 100 * LAG_MAX;
+    let both = table(&["old.xcc.test", "new.xcc.test"]);
+    publish(&mut gate, &both, 2, later);
+    let refused_routes = both.imports[&name("old.xcc.test")].routes.iter().cloned().collect();
+    let gateways = [GatewayAcks { refused_routes, ..acks(Some(2), later) }, acks(Some(2), later)];
+    assert_eq!(gate.observe(&gateways, later).added, [], "half of the connections would fail");
+    assert_eq!(gate.deadline(later), Some(later + LAG_MAX));
+    assert_eq!(gate.observe(&gateways, later + LAG_MAX).added, [name("new.xcc.test")]);
+}
+
+#[test]
 fn a_withdrawn_name_leads_to_where_its_remote_was_reached_last() {
     let now = Instant::now();
     let mut gate = Gate::new(DELAY);

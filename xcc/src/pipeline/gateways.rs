@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 use tracing::{info, warn};
-use xcc_xds::TypeUrl;
+use xcc_xds::{ResourceVersion, TypeStatus, TypeUrl};
 
 use super::Pipeline;
 use crate::gate::{GatewayAcks, ZoneChange};
@@ -45,14 +45,8 @@ impl Pipeline {
         let refused_routes = self.refused_routes(&clients);
         let acks = clients.into_iter().filter_map(|client| {
             let listeners = client.types.get(&TypeUrl::Listener)?;
-            // A gateway that refused some listeners has all others as soon as it has answered what was sent.
-            let answered = listeners.acks + listeners.nacks == listeners.responses;
-            let version = match listeners.parked.is_empty() {
-                true => listeners.acked.as_ref(),
-                false => listeners.sent.as_ref().filter(|_| answered),
-            };
             let acks = GatewayAcks {
-                acked: version.and_then(|version| self.publisher.generation_of(version)),
+                acked: held(listeners).and_then(|version| self.publisher.generation_of(version)),
                 refused: self.refused_ports(listeners),
                 refused_routes: refused_routes.get(&client.node_id).cloned().unwrap_or_default(),
                 connected: now.checked_sub(client.connected_for).unwrap_or(now),
@@ -76,5 +70,14 @@ impl Pipeline {
         }
         self.connections.metrics.gateways_passed_over.set(i64::try_from(lagging.len()).unwrap_or(i64::MAX));
         self.passed_over = lagging;
+    }
+}
+
+/// The version of a type that a gateway has. One that refused some resources has all others as soon as it has answered what
+/// was sent.
+pub(super) fn held(status: &TypeStatus) -> Option<&ResourceVersion> {
+    match status.parked.is_empty() {
+        true => status.acked.as_ref(),
+        false => status.sent.as_ref().filter(|_| status.unanswered_since.is_none()),
     }
 }

@@ -11,6 +11,7 @@ use xcc_model::{
 use xcc_xds::{ClientStatus, Refusal, TypeStatus, TypeUrl};
 
 use super::Pipeline;
+use super::gateways::held;
 use crate::gate::NameState;
 use crate::publisher::diagnostics_of;
 
@@ -63,13 +64,17 @@ impl Pipeline {
         names.filter_map(|name| self.port_of(name)).collect()
     }
 
-    /// Where gateways cannot lead, by their node's id: an Envoy without ADS has a stream for each type.
+    /// Where gateways cannot lead, by their node's id: an Envoy without ADS has a stream for each type. They refuse the cluster
+    /// or the endpoints, or have not ACKed the cluster yet.
     pub(super) fn refused_routes(&self, clients: &[ClientStatus]) -> BTreeMap<String, BTreeSet<Route>> {
         let mut refused: BTreeMap<String, BTreeSet<Route>> = BTreeMap::new();
         for client in clients {
             let types = [TypeUrl::Cluster, TypeUrl::Endpoint];
             let parked = types.iter().filter_map(|it| client.types.get(it)).flat_map(|it| it.parked.keys());
-            let routes = self.publisher.routes_to(parked.map(|name| &**name));
+            let mut routes = self.publisher.routes_to(parked.map(|name| &**name));
+            if let Some(clusters) = client.types.get(&TypeUrl::Cluster) {
+                routes.extend(self.publisher.routes_after(held(clusters)));
+            }
             if !routes.is_empty() {
                 refused.entry(client.node_id.clone()).or_default().extend(routes);
             }
