@@ -37,7 +37,13 @@ impl Patience {
         let doublings = unanswered.saturating_sub(1).min(DOUBLINGS_MAX);
         let deadline = Instant::now() + self.answer_timeout * (1 << doublings);
         match self.types.get_mut(type_url) {
-            Some(old) => old.deadline = deadline,
+            Some(old) => {
+                old.deadline = deadline;
+                if unanswered == 1 {
+                    // The one that was overdue has been answered.
+                    old.overdue = None;
+                }
+            }
             None => drop(self.types.insert(type_url.clone(), Unanswered { deadline, overdue: None })),
         }
     }

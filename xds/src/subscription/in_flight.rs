@@ -12,7 +12,7 @@ use crate::{resource::Resource, snapshot::ResourceMap, version::ResourceVersion}
 
 /// How many unanswered responses of a type are remembered, so that a client which never answers costs no memory without
 /// bound.
-pub(super) const IN_FLIGHT_MAX: usize = 16;
+pub(super) const IN_FLIGHT_MAX: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct Outstanding {
@@ -29,6 +29,14 @@ pub(super) struct Outstanding {
     pub(super) sent: SystemTime,
 }
 
+impl Outstanding {
+    /// All that it says anything of, removals included.
+    fn names(&self) -> BTreeSet<Arc<str>> {
+        let resources = self.resources.iter().map(|resource| Arc::clone(resource.name()));
+        resources.chain(self.removed.iter().cloned()).collect()
+    }
+}
+
 /// A response that the client answered.
 #[derive(Debug)]
 pub(super) struct Answered {
@@ -41,6 +49,8 @@ pub(super) struct Answered {
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     responses: VecDeque<Outstanding>,
+    /// What older ones said something of that are not remembered any more.
+    forgotten: BTreeSet<Arc<str>>,
 }
 
 impl InFlight {
@@ -99,8 +109,12 @@ impl Subscription {
         let older = self.in_flight.iter().position(|outstanding| outstanding.nonce == nonce)?;
         let mut skipped = None;
         for _ in 0..older {
-            skipped = self.give_up_oldest();
+            let oldest = self.in_flight.responses.pop_front()?;
+            self.skip(oldest.names());
+            skipped = Some(oldest);
         }
+        let forgotten = std::mem::take(&mut self.in_flight.forgotten);
+        self.skip(forgotten);
         let outstanding = self.in_flight.responses.pop_front()?;
         self.may_overtake &= !self.in_flight.is_empty();
         self.status.unanswered_since = self.in_flight.responses.front().map(|oldest| oldest.sent);
@@ -112,32 +126,24 @@ impl Subscription {
         self.may_overtake = false;
         self.status.unanswered_since.get_or_insert(outstanding.sent);
         self.in_flight.responses.push_back(outstanding);
-        if self.in_flight.len() > IN_FLIGHT_MAX {
-            self.give_up_oldest();
+        if self.in_flight.len() > IN_FLIGHT_MAX
+            && let Some(oldest) = self.in_flight.responses.pop_front()
+        {
+            self.in_flight.forgotten.extend(oldest.names());
         }
     }
 
-    fn give_up_oldest(&mut self) -> Option<Outstanding> {
-        let oldest = self.in_flight.responses.pop_front()?;
-        self.skip(&oldest);
-        Some(oldest)
-    }
-
-    /// No answer to this response is waited for any longer. What the client made of it is unknown, so what no newer response
-    /// says anything of is sent again.
-    fn skip(&mut self, skipped: &Outstanding) {
+    /// No answer is waited for any longer to a response that said something of these. What the client made of it is unknown,
+    /// so what no newer response says anything of is sent again.
+    fn skip(&mut self, names: BTreeSet<Arc<str>>) {
         // A whole state says all there is to say, whatever came before it.
         if self.is_whole_state() {
             return;
         }
         let newer = self.in_flight.names();
-        let resources = skipped.resources.iter().map(|resource| resource.name());
-        let names: Vec<_> = resources
-            .filter(|name| self.held.contains_key(*name))
-            .chain(skipped.removed.iter().filter(|name| self.wants(name)))
-            .filter(|name| !newer.contains(*name))
-            .cloned()
-            .collect();
+        let is_lost =
+            |name: &Arc<str>| (self.held.contains_key(name) || self.wants(name)) && !newer.contains(name);
+        let names: Vec<_> = names.into_iter().filter(is_lost).collect();
         if names.is_empty() {
             return;
         }
