@@ -107,6 +107,7 @@ async fn accept(
             let _ = connections.send(Ok(Connection::Plain(stream))).await;
             continue;
         };
+        handshakes.room().await;
         let connections = connections.clone();
         let handshake = tokio::spawn(async move {
             match handshake(&tls, stream).await {
