@@ -45,7 +45,11 @@ const QUERIES_MAX: usize = 16;
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     telemetry::init(args.log_format)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(args))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let status = runtime.block_on(serve(args));
+    // A directory that is being read is not waited for: nothing comes of it any more.
+    runtime.shutdown_background();
+    status
 }
 
 async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {

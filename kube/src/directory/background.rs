@@ -9,6 +9,8 @@ use rustix::process::setpriority_process;
 const NICE: i32 = 19;
 
 /// Does the work and waits for it. A thread cannot raise its priority again without privileges, so it has one of its own.
+///
+/// Panics if the work does, or if the system has no thread left.
 pub(super) fn run<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let worker = scope.spawn(|| {

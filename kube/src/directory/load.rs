@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use xcc_model::{Reason, RemoteName};
@@ -68,9 +69,14 @@ pub(super) fn load_named(remote: &RemoteName, path: &Path) -> Result<FileChange,
 }
 
 fn understood(remote: &RemoteName, name: &Path, bytes: &[u8]) -> FileChange {
-    match contents(remote, name, bytes) {
-        Ok(contents) => FileChange::Contents(contents),
-        Err(refused) => FileChange::Refused(refused),
+    // A file that breaks the parser must not take all others with it.
+    match catch_unwind(|| contents(remote, name, bytes)) {
+        Ok(Ok(contents)) => FileChange::Contents(contents),
+        Ok(Err(refused)) => FileChange::Refused(refused),
+        Err(_panic) => {
+            let what = format!("{}: the parser breaks on this file, which is a fault of xcc", name.display());
+            refused(Reason::Unreadable, what)
+        }
     }
 }
 
