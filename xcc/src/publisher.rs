@@ -97,9 +97,7 @@ impl Publisher {
         // All are made before the first is served, so that one that fails leaves the others as they were.
         let snapshots = wanted.into_iter().map(|form| Ok((form, self.snapshot(carried, &upstreams, form)?)));
         for (form, snapshot) in snapshots.collect::<anyhow::Result<Vec<_>>>()? {
-            self.listeners.insert(snapshot.version(&TypeUrl::Listener), generation);
-            self.clusters.insert(snapshot.version(&TypeUrl::Cluster), generation);
-            self.stores.of(form).publish(snapshot);
+            self.serve(form, snapshot, generation);
         }
         self.generation = generation;
         let before = std::mem::take(&mut self.upstreams);
@@ -115,14 +113,20 @@ impl Publisher {
     pub(crate) fn publish_wanted(&mut self, carried: &ServiceTable) -> anyhow::Result<()> {
         self.routing.update(carried);
         let upstreams = self.routing.upstreams();
-        let wanted = self.stores.wanted.borrow().clone();
-        for form in wanted.into_iter().filter(|form| self.stores.of(*form).load().is_none()) {
+        let mut wanted = self.stores.wanted.borrow().clone();
+        wanted.retain(|form| self.stores.of(*form).load().is_none());
+        for form in wanted {
             let snapshot = self.snapshot(carried, &upstreams, form)?;
-            self.listeners.insert(snapshot.version(&TypeUrl::Listener), self.generation);
-            self.clusters.insert(snapshot.version(&TypeUrl::Cluster), self.generation);
-            self.stores.of(form).publish(snapshot);
+            self.serve(form, snapshot, self.generation);
         }
         Ok(())
+    }
+
+    /// Serves a snapshot, and remembers of which generation its versions are.
+    fn serve(&mut self, form: MatcherForm, snapshot: Snapshot, generation: Generation) {
+        self.listeners.insert(snapshot.version(&TypeUrl::Listener), generation);
+        self.clusters.insert(snapshot.version(&TypeUrl::Cluster), generation);
+        self.stores.of(form).publish(snapshot);
     }
 
     /// Tells when a form is wanted that was not before.

@@ -135,8 +135,11 @@ impl Follower {
         // Nearly always everything is there at once, and no difference has to be found.
         let begins = !self.synced && is_known && self.holdings.is_empty();
         let changes = self.commit(batch, begins);
-        if self.synced || !is_known {
-            return if self.synced { changes } else { Vec::new() };
+        if self.synced {
+            return changes;
+        }
+        if !is_known {
+            return Vec::new();
         }
         self.synced = true;
         let (files, objects) = (self.files.len(), self.holdings.objects());

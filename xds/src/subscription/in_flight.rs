@@ -81,9 +81,7 @@ impl InFlight {
 
     /// All that the responses in flight say anything of, removals included.
     pub(super) fn names(&self) -> BTreeSet<Arc<str>> {
-        let mut names = self.resource_names();
-        names.extend(self.iter().flat_map(|outstanding| outstanding.removed.iter().cloned()));
-        names
+        self.iter().flat_map(Outstanding::names).collect()
     }
 }
 
@@ -136,8 +134,8 @@ impl Subscription {
     /// No answer is waited for any longer to a response that said something of these. What the client made of it is unknown,
     /// so what no newer response says anything of is sent again.
     fn skip(&mut self, names: BTreeSet<Arc<str>>) {
-        // A whole state says all there is to say, whatever came before it.
-        if self.is_whole_state() {
+        // A whole state says all there is to say, whatever came before it. Nearly always nothing is skipped at all.
+        if self.is_whole_state() || names.is_empty() {
             return;
         }
         let newer = self.in_flight.names();
