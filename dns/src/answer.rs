@@ -99,7 +99,7 @@ impl Zones {
     /// no more than the depth of what does.
     fn wildcard_for(&self, name: &Name, apex: &Apex) -> Option<&Node> {
         let mut encloser = apex.name.labels();
-        while encloser + 1 < name.labels() && self.nodes.contains_key(name.suffix(encloser + 1)) {
+        while encloser + 1 < name.labels() && self.nodes.contains(name.suffix(encloser + 1)) {
             encloser += 1;
         }
         let domain = name.suffix(encloser);

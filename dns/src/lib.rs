@@ -34,6 +34,7 @@ mod serial;
 mod server;
 mod slow;
 mod socket;
+mod table;
 mod tcp;
 mod udp;
 mod zone;

@@ -11,11 +11,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::addresses::Addresses;
 use crate::apex::{Origin, ZoneConfig};
-use crate::key::Key;
 use crate::name::Name;
 use crate::reverse::Reverse;
 use crate::rrset::{HttpsService, RrSet};
 use crate::serial;
+use crate::table::Table;
 
 /// The label before a name below which TXT says where the name comes from. No host name has an underscore.
 const ORIGINS_LABEL: &[u8] = b"\x04_xcc";
@@ -28,8 +28,8 @@ pub struct Zones {
     /// What every name is answered with for HTTPS, if anything.
     pub(crate) https: Option<Arc<RrSet>>,
     pub(crate) reverse: Arc<Reverse>,
-    /// Keyed by wire form in lower case. The hasher is the seeded one: names are chosen by the remotes.
-    pub(crate) nodes: imbl::HashMap<Key, Node>,
+    /// By names in wire form, lower case.
+    pub(crate) nodes: Table<Node>,
     names: usize,
     /// Sum of the names' hashes, so that adding and removing commute.
     names_hash: u64,
@@ -68,7 +68,7 @@ impl Zones {
     /// The zones without names; the gateway's addresses are not known yet.
     pub fn new(config: &ZoneConfig) -> Self {
         let origin = Arc::new(Origin::new(config));
-        let nodes = imbl::HashMap::new();
+        let nodes = Table::new();
         let mut zones = Self {
             gateway: Arc::default(),
             https: None,
@@ -185,8 +185,8 @@ impl Zones {
 
     /// The names in order, without the zones' own.
     pub fn names(&self) -> impl Iterator<Item = Hostname> {
-        let names = self.nodes.iter().filter(|(_, node)| node.is_name());
-        let mut names: Vec<Hostname> = names.filter_map(|(key, _)| key.hostname()).collect();
+        let mut names = vec![];
+        self.nodes.for_each(|key, node| names.extend(key.hostname().filter(|_| node.is_name())));
         names.sort_unstable();
         names.into_iter()
     }
@@ -276,7 +276,7 @@ impl Zones {
 
     /// Takes away what stands at the name; the name itself stays while there are others below it.
     fn clear(&mut self, name: &Name, apex: usize) {
-        let Some(node) = self.nodes.get_mut(name.as_wire()) else { return };
+        let node = self.node(name.as_wire(), apex);
         node.content = Content::Empty;
         if node.below == 0 {
             self.nodes.remove(name.as_wire());
@@ -294,7 +294,7 @@ impl Zones {
 
     /// The node at the name, an empty one if there was none.
     fn node(&mut self, wire: &[u8], apex: usize) -> &mut Node {
-        self.nodes.entry(wire.into()).or_insert(Node { content: Content::Empty, apex: apex as u32, below: 0 })
+        self.nodes.get_or_insert(wire, Node { content: Content::Empty, apex: apex as u32, below: 0 })
     }
 
     /// Tells the name's ancestors, up to and without the apex, that a name came or went below them.

@@ -39,13 +39,13 @@ struct Arguments {
         default_value = "nsd,knot,coredns-file,coredns-hosts,hickory,echo,echo-batch"
     )]
     peers: Vec<String>,
-    /// Measurements of what an answer costs; the median counts.
+    /// Measurements of what an answer costs, and of latencies, which take a second each; the median counts.
     #[arg(long, default_value_t = 25)]
     rounds: usize,
-    /// How long each of them takes, besides a third of it to warm up.
+    /// How long one of what an answer costs takes, besides a third of it to warm up.
     #[arg(long, default_value_t = 150)]
     milliseconds: u64,
-    /// Measurements of rates and latencies, which take a second and more each; the median counts.
+    /// Measurements of rates, which take several seconds each; the median counts.
     #[arg(long, default_value_t = 5)]
     long_rounds: usize,
     /// The folder of benchmarks.json and benchmarks.md.
