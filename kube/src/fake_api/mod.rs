@@ -1,5 +1,5 @@
-//! An API server in this process, for tests: list in pages, watch, bookmarks, server-side apply, leases; and everything
-//! that can go wrong with it. It is called through kube's client like a real one, without a socket, so tests can pause
+//! An API server in this process, for tests: list in pages, watch, bookmarks, server-side apply, merge patches, leases; and
+//! everything that can go wrong with it. It is called through kube's client like a real one, without a socket, so tests can pause
 //! the time.
 
 mod serve;

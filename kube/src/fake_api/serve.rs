@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -68,7 +69,8 @@ impl FakeApi {
         }
         let body = body.collect().await.unwrap().to_bytes();
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        let answer = self.write(&head.method, &path, &query, body);
+        let merges = head.headers.get(CONTENT_TYPE).is_some_and(|it| it == "application/merge-patch+json");
+        let answer = self.write(&head.method, &path, &query, body, merges);
         self.changed();
         answer
     }
@@ -79,7 +81,7 @@ impl FakeApi {
         if let Some(object) = state.objects.get(&(collection.to_owned(), name.to_owned())) {
             return stream(once(object.to_string().into_bytes()));
         }
-        if collection.ends_with("/leases") {
+        if collection.ends_with("/leases") || collection.ends_with("/configmaps") {
             return status(404, "not found");
         }
         let limit = query.get("limit").map_or(usize::MAX, |limit| limit.parse().unwrap());
@@ -125,6 +127,7 @@ impl FakeApi {
         path: &str,
         query: &BTreeMap<String, String>,
         body: Value,
+        merges: bool,
     ) -> Response<Answer> {
         let mut state = self.state();
         state.writes.push(format!("{method} {path}"));
@@ -145,8 +148,10 @@ impl FakeApi {
         match (method, &before) {
             (&Method::POST, Some(_)) => return status(409, "already exists"),
             (&Method::PUT | &Method::DELETE, None) => return status(404, "not found"),
-            (&Method::PUT, Some(_)) if stale(&body) => return status(409, "the object has been modified"),
-            (&Method::PATCH, None) if subresource => return status(404, "not found"),
+            (&Method::PUT | &Method::PATCH, Some(_)) if stale(&body) => {
+                return status(409, "the object has been modified");
+            }
+            (&Method::PATCH, None) if subresource || merges => return status(404, "not found"),
             (&Method::DELETE, Some(before)) => {
                 let uid = &body["preconditions"]["uid"];
                 if !uid.is_null() && before["metadata"]["uid"] != *uid {
@@ -160,7 +165,10 @@ impl FakeApi {
         let object = match *method {
             Method::PATCH => {
                 assert_eq!(query.get("fieldManager").map(String::as_str), Some("xcc"));
-                apply(before, &body, subresource)
+                match merges {
+                    true => merge(before.unwrap_or_default(), &body),
+                    false => apply(before, &body, subresource),
+                }
             }
             _ => body.clone(),
         };
@@ -185,6 +193,20 @@ fn apply(before: Option<Value>, sent: &Value, subresource: bool) -> Value {
         object["metadata"]["managedFields"] = json!([{"manager": "xcc", "operation": "Apply"}]);
     }
     object
+}
+
+/// A JSON merge patch, of which nothing is deleted.
+fn merge(mut object: Value, patch: &Value) -> Value {
+    match patch.as_object() {
+        Some(fields) => {
+            for (name, value) in fields {
+                let before = object.get(name).cloned().unwrap_or_else(|| json!({}));
+                object[name] = merge(before, value);
+            }
+            object
+        }
+        None => patch.clone(),
+    }
 }
 
 fn selected(query: &BTreeMap<String, String>, object: &Value) -> bool {

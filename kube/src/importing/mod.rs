@@ -1,12 +1,13 @@
 //! The importing cluster: what its RemoteClusters, their Secrets and the gateway's Service say, and what is written back.
 //!
 //! Reading needs no leader: every replica watches and serves. Writing does ([`StatusWriter`]). Must not know what is
-//! imported or programmed: the pipeline says so ([`ImportStatus`]).
+//! imported or programmed: the pipeline says so ([`ImportStatus`]). What is known is kept here, too ([`SharedState`]).
 
 mod kinds;
 mod lease;
 mod remotes;
 mod service_addresses;
+mod shared_state;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use xcc_model::{RemoteName, Update};
 
 pub use service_addresses::ServiceAddresses;
+pub use shared_state::{Keeping, SharedState};
 pub use status::{ImportRecord, ImportStatus, StatusWriter};
 
 use crate::connection::Connection;
