@@ -170,7 +170,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "XCC_WITHDRAW_DELAY", value_name = "SECONDS", value_parser = seconds, allow_hyphen_values = true)]
     pub(crate) withdraw_delay: Option<Duration>,
 
-    /// Where the last known state is kept, so that a restart with every remote unreachable still serves it.
+    /// Where the last known state is kept, so that a restart with every remote unreachable still serves it. With
+    /// --kubernetes, a start without any reads what the elected replica keeps in ConfigMaps.
     #[arg(long, env = "XCC_STATE_DIR", value_name = "DIRECTORY")]
     pub(crate) state_dir: Option<PathBuf>,
 

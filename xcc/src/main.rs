@@ -15,6 +15,7 @@ mod serve;
 mod soa;
 mod sources;
 mod state;
+mod state_metrics;
 mod telemetry;
 mod vital;
 mod xds_listener;

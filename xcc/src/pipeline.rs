@@ -30,7 +30,7 @@ use crate::gate::Gate;
 use crate::metrics::PipelineMetrics;
 use crate::publisher::Publisher;
 use crate::ready::BlockReady;
-use crate::state::StateDirectory;
+use crate::state::{Recalled, StateDirectory};
 
 /// Updates that wait to be taken; a source that is faster than this waits.
 pub(crate) const UPDATES_MAX: usize = 1_024;
@@ -48,12 +48,14 @@ const SAVE_RETRY: Duration = Duration::from_secs(10);
 /// How long changes are gathered before the status is told: writing it back takes longer anyway.
 const STATUS_DELAY: Duration = Duration::from_millis(100);
 
-/// A question of the admin endpoint; the pipeline answers from its own state.
+/// A question of the admin endpoint, or of who keeps the state; the pipeline answers from its own.
 pub(crate) enum Query {
     /// The table with the state of each name, the remotes and the diagnostics.
     Table(oneshot::Sender<Value>),
     /// The gateways with what they have ACKed.
     Clients(oneshot::Sender<Value>),
+    /// What is known of remotes, to be kept.
+    State(oneshot::Sender<Vec<Update>>),
 }
 
 /// Everything that the pipeline is connected to.
@@ -72,6 +74,8 @@ pub(crate) struct Connections {
     /// Who writes back what is imported, if anybody.
     pub(crate) status: Option<watch::Sender<Arc<ImportStatus>>>,
     pub(crate) state: Option<StateDirectory>,
+    /// Counts the turns in which what is known of remotes changed, from the first publication on.
+    pub(crate) changes: watch::Sender<u64>,
 }
 
 /// Guards that hold readiness back until the pipeline has done its first work.
@@ -170,14 +174,14 @@ impl Pipeline {
         }
     }
 
-    /// Takes what was known when the process before this one ended, and publishes it if it is all that there is to wait
+    /// Takes what was known when the process before this one ended, and publishes it if there is nothing else to wait
     /// for; the remotes' own word replaces it.
-    pub(crate) fn recall(&mut self, recalled: Vec<Update>) {
+    pub(crate) fn recall(&mut self, recalled: Recalled) {
         self.take_gateway_addresses();
         self.take_name_server_addresses();
-        for update in recalled {
+        for update in recalled.updates {
             if self.first_sync.recalls(&update.remote) {
-                self.first_sync.recall(update.remote.clone());
+                self.first_sync.recall(update.remote.clone(), recalled.own);
                 self.touched.insert(update.remote.clone(), Touched::ALL);
                 self.inventory.apply(update);
             }
@@ -218,10 +222,22 @@ impl Pipeline {
         }
     }
 
+    /// What is known of remotes, to be kept for the next start. Of one that has not told everything, now or to an earlier
+    /// process, nothing is: kept in part, it would not be waited for.
+    fn known(&self) -> Vec<Update> {
+        let remotes = self.inventory.remotes();
+        let is_known = |name: &RemoteName| {
+            remotes.get(name).is_some_and(|it| it.synced) || self.first_sync.has_recalled(name)
+        };
+        let mut updates = self.inventory.recall();
+        updates.retain(|update| is_known(&update.remote));
+        updates
+    }
+
     fn save(&mut self, now: Instant) {
         self.save_at = None;
         if let Some(state) = &self.connections.state
-            && let Err(error) = tokio::task::block_in_place(|| state.save(&self.inventory.recall()))
+            && let Err(error) = tokio::task::block_in_place(|| state.save(&self.known()))
         {
             warn!("the state is not kept, and is tried again: {error:#}");
             self.save_at = Some(now + SAVE_RETRY);
@@ -268,9 +284,6 @@ impl Pipeline {
     }
 
     fn turn(&mut self, now: Instant) {
-        if self.connections.state.is_some() && !self.touched.is_empty() {
-            self.save_at.get_or_insert(now + SAVE_DELAY);
-        }
         if self.is_synced(now) {
             self.publish_changes(now);
         }
@@ -285,6 +298,7 @@ impl Pipeline {
         let changed = self.derive();
         if touched {
             self.status_changed(now);
+            self.state_changed(now);
         }
         if self.due.is_none() && (!changed.names.is_empty() || self.last_publication.is_none()) {
             self.due = Some(self.last_publication.map_or(now, |last| now.max(last + self.window())));
@@ -299,6 +313,14 @@ impl Pipeline {
         if self.tell_at.is_some_and(|at| at <= now) {
             self.tell_at = None;
             self.tell_status();
+        }
+    }
+
+    /// Notes that what is to be kept is different. Before the first publication, what an earlier process kept is better.
+    fn state_changed(&mut self, now: Instant) {
+        self.connections.changes.send_modify(|changes| *changes += 1);
+        if self.connections.state.is_some() {
+            self.save_at.get_or_insert(now + SAVE_DELAY);
         }
     }
 
@@ -321,3 +343,6 @@ impl Pipeline {
         over
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use xcc_dns::{DnsMetrics, DnsServer, Responder, ZoneConfig, Zones};
 use xcc_envoy::GatewayConfig;
 use xcc_kube::importing::ServiceAddresses;
 use xcc_kube::session::HealthBoard;
-use xcc_model::{ImportPolicy, RemoteName};
+use xcc_model::ImportPolicy;
 use xcc_xds::{ServerConfig, XdsServer};
 
 use crate::admin::{self, Admin};
@@ -32,7 +32,8 @@ use crate::publisher::{Publisher, Stores};
 use crate::ready::Ready;
 use crate::resolver::GatewayResolver;
 use crate::sources;
-use crate::state::{self, StateDirectory};
+use crate::state::{self, Recalled, StateDirectory};
+use crate::state_metrics::StateMetrics;
 use crate::telemetry;
 use crate::vital::Vital;
 use crate::xds_listener::{TlsSource, XdsListener};
@@ -57,16 +58,16 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let vital = Vital::new(shutdown.clone());
     let health = HealthBoard::default();
     // Everything that can be wrong with the configuration is found before anything is served.
-    let state = args.state_dir.as_deref().map(StateDirectory::open).transpose()?;
-    let recalled = state.as_ref().map(StateDirectory::load).unwrap_or_default();
-    let mut known =
-        state::remotes(&recalled, |name| sources::has_api_server(name, &args.remotes, args.kubernetes));
-    let is_recalled = |name: &RemoteName| recalled.iter().any(|update| update.remote == *name);
-    let sources = sources::open(&args.remotes, &health, &mut known, is_recalled)?;
     let kubernetes = match args.kubernetes {
-        true => Some(Kubernetes::connect(known).await?),
+        true => Some(Kubernetes::connect(&health).await?),
         false => None,
     };
+    let state = args.state_dir.as_deref().map(StateDirectory::open).transpose()?;
+    let recalled = recall(state.as_ref(), kubernetes.as_ref()).await;
+    let mut known = state::remotes(&recalled.updates, |name| {
+        sources::has_api_server(name, &args.remotes, args.kubernetes)
+    });
+    let sources = sources::open(&args.remotes, &health, &mut known, |name| recalled.has(name))?;
     let tls = tls_source(args, kubernetes.as_ref(), &vital);
     let xds_listener = XdsListener::bind(args, tls).await?;
     let admin_listener = admin::bind(args.admin_listen).await?;
@@ -89,6 +90,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let (updates_sender, updates) = mpsc::channel(UPDATES_MAX);
     let (queries_sender, queries) = mpsc::channel(QUERIES_MAX);
     let (status_sender, status) = watch::channel(Arc::default());
+    let (changes_sender, changes) = watch::channel(0);
     let connections = Connections {
         updates,
         queries,
@@ -103,6 +105,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         metrics: PipelineMetrics::register(&mut registry),
         status: kubernetes.is_some().then_some(status_sender),
         state,
+        changes: changes_sender,
     };
     let guards = ReadyGuards {
         synced: ready.register("remotes", "the remotes to tell what they export"),
@@ -128,7 +131,9 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         source.spawn(updates_sender.clone(), &vital);
     }
     if let Some(kubernetes) = kubernetes {
-        kubernetes.run(args, updates_sender, status, health, &vital);
+        let keeping = kubernetes.keep_state(args, queries_sender.clone(), changes, &vital);
+        registry.register_collector(Box::new(StateMetrics(keeping)));
+        kubernetes.run(args, updates_sender, status, known, &vital);
     }
     let admin = Admin { ready, registry, stores, responder, queries: queries_sender };
     let incoming = xds_listener.incoming(&vital);
@@ -153,6 +158,15 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     ensure!(!vital.failed().is_cancelled(), "a vital part failed; see the log");
     info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is known from before: by this pod itself, else by the replicas before it.
+async fn recall(state: Option<&StateDirectory>, kubernetes: Option<&Kubernetes>) -> Recalled {
+    let updates = state.map(StateDirectory::load).unwrap_or_default();
+    match kubernetes {
+        Some(kubernetes) if updates.is_empty() => Recalled { updates: kubernetes.recall().await, own: false },
+        _ => Recalled { updates, own: true },
+    }
 }
 
 /// Where mutual TLS for xDS comes from: files, or with `--kubernetes` Secrets that xcc keeps itself.

@@ -1,4 +1,5 @@
-//! The last good state on disk, so that a restart with every remote unreachable still serves what was known.
+//! The last good state, so that a start with every remote unreachable still serves what was known; and its files on disk. A
+//! pod that has none starts from what replicas keep in the importing cluster ([`xcc_kube::importing::SharedState`]).
 //!
 //! A file holds what the remotes said (no secrets), with a checksum. It is replaced by an atomic rename; the one before
 //! is kept, for the case that the newest turns out to be damaged.
@@ -18,8 +19,24 @@ use xxhash_rust::xxh3::xxh3_64;
 const NEWEST: &str = "inventory.json";
 const PREVIOUS: &str = "inventory.previous.json";
 const UNFINISHED: &str = "inventory.unfinished.json";
-/// Changes when older versions cannot read what this one writes.
-const FORMAT: u32 = 1;
+/// Changes when older versions cannot read what this one writes, here or in the importing cluster.
+pub(crate) const FORMAT: u32 = 1;
+
+/// What was known when a process before this one ended.
+#[derive(Debug, Default)]
+pub(crate) struct Recalled {
+    pub(crate) updates: Vec<Update>,
+    /// Whether it was this process' own, up to its last second. What others have kept may be older: a minute, or as long as
+    /// nobody could write it. It is served in place of a remote's own word only when that does not come in time.
+    pub(crate) own: bool,
+}
+
+impl Recalled {
+    /// Whether anything is known of a remote.
+    pub(crate) fn has(&self, remote: &RemoteName) -> bool {
+        self.updates.iter().any(|update| update.remote == *remote)
+    }
+}
 
 /// The directory of `--state-dir`.
 #[derive(Debug, Clone)]

@@ -43,10 +43,11 @@ impl Pipeline {
 
     pub(super) fn answer(&self, query: Query) {
         // Who asked may have gone away meanwhile.
-        let _ = match query {
-            Query::Table(reply) => reply.send(self.describe_table()),
-            Query::Clients(reply) => reply.send(self.describe_clients()),
-        };
+        match query {
+            Query::Table(reply) => drop(reply.send(self.describe_table())),
+            Query::Clients(reply) => drop(reply.send(self.describe_clients())),
+            Query::State(reply) => drop(reply.send(self.known())),
+        }
     }
 
     fn describe_table(&self) -> Value {

@@ -20,6 +20,8 @@ pub(super) struct FirstSync {
     listed: bool,
     /// The remotes that are known from an earlier process.
     recalled: BTreeSet<RemoteName>,
+    /// Those of them that are waited for all the same.
+    doubted: BTreeSet<RemoteName>,
     deadline: Instant,
     over: bool,
 }
@@ -31,6 +33,7 @@ impl FirstSync {
             unsynced: remotes,
             listed,
             recalled: BTreeSet::new(),
+            doubted: BTreeSet::new(),
             deadline: now + SYNC_TIMEOUT,
             over: false,
         }
@@ -41,17 +44,28 @@ impl FirstSync {
         !self.listed || self.unsynced.contains(remote)
     }
 
-    /// What an earlier process knew of the remote is served until it tells more itself.
-    pub(super) fn recall(&mut self, remote: RemoteName) {
-        self.unsynced.remove(&remote);
+    /// What an earlier process knew of the remote is served until it tells more itself: at once, or, if that process was not
+    /// this one's `own`, when it tells nothing in time. An old state would take the newest names from gateways.
+    pub(super) fn recall(&mut self, remote: RemoteName, own: bool) {
+        match own {
+            true => self.unsynced.remove(&remote),
+            false => self.doubted.insert(remote.clone()),
+        };
         self.recalled.insert(remote);
+    }
+
+    /// Whether an earlier process knew the remote.
+    pub(super) fn has_recalled(&self, remote: &RemoteName) -> bool {
+        self.recalled.contains(remote)
     }
 
     /// These remotes are there besides those that were known from the start.
     pub(super) fn list(&mut self, remotes: &BTreeSet<RemoteName>, now: Instant) {
         if !self.listed {
             self.listed = true;
-            self.unsynced.extend(remotes.difference(&self.recalled).cloned());
+            let waits =
+                |remote: &&RemoteName| !self.recalled.contains(remote) || self.doubted.contains(remote);
+            self.unsynced.extend(remotes.iter().filter(waits).cloned());
             self.deadline = now + SYNC_TIMEOUT;
         }
     }
@@ -70,7 +84,7 @@ impl FirstSync {
         } else if self.deadline <= now {
             match self.listed {
                 true => {
-                    warn!(remotes = ?self.unsynced, "remotes have not told everything in time: serving the others")
+                    warn!(remotes = ?self.unsynced, "remotes have not told everything in time: serving what is known")
                 }
                 false => warn!("it is not known which remotes there are: serving what was known before"),
             }
@@ -135,7 +149,7 @@ mod tests {
         let now = Instant::now();
         let mut sync = FirstSync::new(remotes([]), false, now);
         assert!(sync.recalls(&remotes(["east"]).pop_first().unwrap()));
-        sync.recall(remotes(["east"]).pop_first().unwrap());
+        sync.recall(remotes(["east"]).pop_first().unwrap(), true);
         assert!(!sync.is_over(none, now), "the list may know more");
         assert!(sync.is_over(none, sync.deadline().unwrap()));
     }
@@ -144,11 +158,29 @@ mod tests {
     fn what_was_known_before_need_not_be_waited_for() {
         let now = Instant::now();
         let mut sync = FirstSync::new(remotes([]), false, now);
-        sync.recall(remotes(["east"]).pop_first().unwrap());
+        sync.recall(remotes(["east"]).pop_first().unwrap(), true);
         sync.list(&remotes(["east", "west"]), now);
         assert!(!sync.is_over(none, now), "west is new");
         assert!(sync.is_over(|remote| remote.as_str() == "west", now));
         let sync = FirstSync::new(remotes(["east"]), true, now);
         assert!(!sync.recalls(&remotes(["gone"]).pop_first().unwrap()), "no such remote any more");
+    }
+
+    #[test]
+    fn what_others_knew_counts_when_the_remote_does_not_tell_in_time() {
+        let (now, east) = (Instant::now(), remotes(["east"]).pop_first().unwrap());
+        let mut sync = FirstSync::new(remotes([]), false, now);
+        sync.recall(east.clone(), false);
+        sync.list(&remotes(["east"]), now);
+        assert!(!sync.is_over(none, now), "east may have newer names");
+        assert!(sync.is_over(none, sync.deadline().unwrap()));
+        let mut sync = FirstSync::new(remotes(["east"]), true, now);
+        sync.recall(east.clone(), false);
+        assert!(!sync.is_over(none, now));
+        assert!(sync.is_over(|_| true, now));
+        let mut sync = FirstSync::new(remotes([]), false, now);
+        sync.recall(east, false);
+        assert!(!sync.is_over(none, now), "the list may come, and east may tell");
+        assert!(sync.is_over(none, sync.deadline().unwrap()));
     }
 }
