@@ -10,6 +10,7 @@ pub mod cluster_dns;
 pub mod credentials;
 pub mod gateway_address;
 pub mod leader;
+pub mod new_pods;
 pub mod nodes;
 pub mod observe;
 pub mod permissions;
@@ -41,7 +42,7 @@ pub struct Scenario {
 /// All of them, in the order in which they are walked. Those that kill the API server are last: the exporting cluster's
 /// own parts (Contour, CoreDNS, kube-proxy) come back from that with pauses of up to a minute, in which they know nothing
 /// of a pod that goes.
-pub const ALL: [Scenario; 15] = [
+pub const ALL: [Scenario; 16] = [
     Scenario {
         name: "permissions",
         walk: |world, progress| permissions::walk(world, progress).boxed_local(),
@@ -81,6 +82,7 @@ pub const ALL: [Scenario; 15] = [
     Scenario { name: "readme", walk: |world, progress| readme::walk(world, progress).boxed_local() },
     Scenario { name: "rotation", walk: |world, progress| credentials::rotate(world, progress).boxed_local() },
     Scenario { name: "api-outage", walk: |world, progress| api_outage::walk(world, progress).boxed_local() },
+    Scenario { name: "new-pods", walk: |world, progress| new_pods::walk(world, progress).boxed_local() },
 ];
 
 /// Finds scenarios by their names; all of them with none.
