@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::Name;
-use xcc_dns::{HttpsService, Outcome, Transport, ZoneConfig, Zones, respond};
+use xcc_dns::{Outcome, Transport, ZoneConfig, Zones, respond};
 use xcc_model::{Hostname, ZoneName};
 
 const HEADER_OCTETS: usize = 12;
@@ -24,12 +24,12 @@ fn zones() -> &'static Zones {
         let addresses: Vec<_> = (0..100).map(|index| [10, 0, 0, index].into()).collect();
         let names = ["nginx.xcc.test", "a.team.xcc.test", "*.wild.xcc.test", "x.b.a.xcc.test"].map(host);
         let texts = ["remote=east object=web/nginx"];
-        let https = HttpsService { alpn: vec!["h2".to_owned()], port: 8443 };
         Zones::new(&config)
             .with_addresses(&addresses)
             .with_changes(&names, [])
             .with_origins(names.iter().map(|name| (name, &texts[..])))
-            .with_https(Some(&https))
+            .with_https(&["h2".to_owned()])
+            .with_ports(names.iter().map(|name| (name, 8443)))
             .with_reverse(Some(&names[0]))
     })
 }

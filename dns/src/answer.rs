@@ -126,13 +126,15 @@ impl Zones {
             (Content::NameServer, _) => self.addresses_of(&self.origin.name_server, &apex.name, record_type),
             (Content::Origins(texts), RecordType::TXT) => records(Records::Data(texts)),
             (Content::Origins(_), _) => Answer::NoData(self.soa(apex)),
-            (Content::Gateway, RecordType::A | RecordType::AAAA) if self.gateway.is_empty() => {
+            (Content::Gateway { .. }, RecordType::A | RecordType::AAAA) if self.gateway.is_empty() => {
                 Answer::ServFail
             }
-            (Content::Gateway, RecordType::HTTPS) if let Some(https) = &self.https => {
-                records(Records::Data(https))
+            (Content::Gateway { port }, RecordType::HTTPS)
+                if let Some(set) = self.https.as_ref().and_then(|https| https.of(*port)) =>
+            {
+                records(Records::Data(set))
             }
-            (Content::Gateway, _) => self.addresses_of(&self.gateway, &apex.name, record_type),
+            (Content::Gateway { .. }, _) => self.addresses_of(&self.gateway, &apex.name, record_type),
         }
     }
 
@@ -168,7 +170,6 @@ mod tests {
 
     use super::*;
     use crate::apex::ZoneConfig;
-    use crate::rrset::HttpsService;
 
     const GATEWAY: [&str; 3] = ["10.0.0.2", "10.0.0.1", "2001:db8::1"];
 
@@ -393,8 +394,7 @@ mod tests {
     #[test]
     fn rfc9460_https_is_told_at_every_name_or_at_none() {
         let bare = zones(&["nginx.xcc.test", "*.wild.xcc.test"]);
-        let service = HttpsService { alpn: vec!["h2".to_owned()], port: 8443 };
-        let told = bare.with_https(Some(&service));
+        let told = bare.with_https(&["h2".to_owned()]);
         for name in ["nginx.xcc.test", "a.wild.xcc.test"] {
             assert_eq!(ask(&told, name, RecordType::HTTPS), "HTTPS");
             assert_eq!(ask(&bare, name, RecordType::HTTPS), "NODATA");
@@ -402,7 +402,36 @@ mod tests {
         assert_eq!(ask(&told, "xcc.test", RecordType::HTTPS), "NODATA");
         assert_eq!(ask(&told, "ns.dns.xcc.test", RecordType::HTTPS), "NODATA");
         assert_ne!(told.content_hash(), bare.content_hash());
-        assert_eq!(told.with_https(None).content_hash(), bare.content_hash());
+        assert_eq!(told.with_https(&[]).content_hash(), bare.content_hash());
+    }
+
+    #[test]
+    fn rfc9460_9_2_each_name_has_its_own_port() {
+        let names = hostnames(&["nginx.xcc.test", "*.wild.xcc.test", "other.xcc.test"]);
+        let bare = zones(&["nginx.xcc.test", "*.wild.xcc.test", "other.xcc.test"]);
+        let alpn = ["h2".to_owned()];
+        let ports = [(&names[0], 8443), (&names[1], 9443), (&names[2], 443)];
+        let told = bare.with_https(&alpn).with_ports(ports);
+        let data =
+            |zones: &Zones, name: &str| match zones.answer(&Name::parse(name).unwrap(), RecordType::HTTPS) {
+                Answer::Records { records: Records::Data(set), .. } => set.data()[0].to_vec(),
+                other => panic!("{name}: {other:?}"),
+            };
+        for (name, port) in [("nginx.xcc.test", 8443), ("a.wild.xcc.test", 9443), ("other.xcc.test", 443)] {
+            let want = RrSet::https(&alpn, port).unwrap();
+            assert_eq!(data(&told, name), want.data()[0].to_vec(), "{name}");
+        }
+        let line = "nginx.xcc.test. 60 IN HTTPS \\# 16 000100000100030268320003000220fb";
+        assert!(told.dump().iter().any(|found| found == line), "{:?}", told.dump());
+        let reordered = bare.with_ports(ports).with_https(&alpn);
+        assert_eq!((reordered.dump(), reordered.content_hash()), (told.dump(), told.content_hash()));
+        // The serial moves with what can be asked for, and with nothing else.
+        assert_eq!(bare.with_ports(ports).content_hash(), bare.content_hash());
+        assert_ne!(told.content_hash(), bare.with_https(&alpn).content_hash());
+        assert_ne!(told.with_ports([(&names[0], 8444)]).content_hash(), told.content_hash());
+        let again = told.with_changes([], &names).with_changes(&names, []);
+        assert_eq!(again.content_hash(), bare.with_https(&alpn).content_hash());
+        assert_eq!(again.with_ports(ports).dump(), told.dump());
     }
 
     #[test]

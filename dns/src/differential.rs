@@ -11,7 +11,6 @@ use crate::apex::ZoneConfig;
 use crate::name::Name;
 use crate::record_type::RecordType;
 use crate::responder::{Outcome, Transport, respond, respond_slowly};
-use crate::rrset::HttpsService;
 use crate::zone::Zones;
 
 const APEXES: [&str; 3] = ["xcc.test", "b.a.xcc.test", "other.test"];
@@ -31,11 +30,12 @@ fn zones(names: &BTreeSet<Hostname>) -> Zones {
 /// With everything that can be switched on.
 fn zones_with_all(names: &BTreeSet<Hostname>) -> Zones {
     let texts = ["remote=east object=web/a", "remote=west object=web/b"];
-    let service = HttpsService { alpn: vec!["h2".to_owned(), "http/1.1".to_owned()], port: 8443 };
+    let alpn = ["h2".to_owned(), "http/1.1".to_owned()];
     let target = Hostname::parse("a.xcc.test").unwrap();
     zones(names)
         .with_origins(names.iter().map(|name| (name, &texts[..])))
-        .with_https(Some(&service))
+        .with_https(&alpn)
+        .with_ports(names.iter().map(|name| (name, 8443)))
         .with_reverse(Some(&target))
 }
 

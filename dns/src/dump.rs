@@ -24,7 +24,7 @@ impl Zones {
                 true => lines.push(format!("; {name}. has no address: the gateway's is not known")),
                 false => push_addresses(&mut lines, &name, ttl, &self.gateway),
             }
-            if let Some(https) = &self.https {
+            if let Some(https) = self.https(&name) {
                 push_set(&mut lines, &name, ttl, https);
             }
             if let Some((owner, texts)) = self.origins(&name) {

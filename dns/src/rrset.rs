@@ -2,6 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::https::HTTPS_PORT;
 use crate::name::Name;
 use crate::record_type::RecordType;
 
@@ -14,18 +15,6 @@ const SERVICE_PRIORITY: u16 = 1;
 /// Keys of service parameters (RFC 9460, section 14.3.2).
 const KEY_ALPN: u16 = 1;
 const KEY_PORT: u16 = 3;
-/// The port that an HTTPS record need not name (RFC 9460, section 9.2).
-const HTTPS_PORT: u16 = 443;
-
-/// How clients reach all names by HTTPS, told to them before they connect (RFC 9460).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpsService {
-    /// Protocol ids in the order of preference, such as `h2` and `http/1.1`. Those that are empty or longer than 255
-    /// octets are left out.
-    pub alpn: Vec<String>,
-    /// The gateway's port.
-    pub port: u16,
-}
 
 /// Records of one owner and type, at least one, in order, each once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +49,7 @@ impl RrSet {
     }
 
     /// The service at the owner itself (target `.`; RFC 9460, section 2.5.2).
-    pub(crate) fn https(service: &HttpsService) -> Option<Self> {
+    pub(crate) fn https(alpn: &[String], port: u16) -> Option<Self> {
         let mut data = [&SERVICE_PRIORITY.to_be_bytes()[..], &[0]].concat();
         let mut put = |key: u16, value: &[u8]| {
             let Ok(length) = u16::try_from(value.len()) else { return };
@@ -68,7 +57,7 @@ impl RrSet {
                 key.to_be_bytes().into_iter().chain(length.to_be_bytes()).chain(value.iter().copied()),
             );
         };
-        let protocols = service.alpn.iter().filter_map(|protocol| {
+        let protocols = alpn.iter().filter_map(|protocol| {
             let length = u8::try_from(protocol.len()).ok().filter(|length| *length > 0)?;
             Some([&[length], protocol.as_bytes()].concat())
         });
@@ -76,8 +65,8 @@ impl RrSet {
         if !alpn.is_empty() {
             put(KEY_ALPN, &alpn);
         }
-        if service.port != HTTPS_PORT {
-            put(KEY_PORT, &service.port.to_be_bytes());
+        if port != HTTPS_PORT {
+            put(KEY_PORT, &port.to_be_bytes());
         }
         Self::new(RecordType::HTTPS, vec![data.into()])
     }
@@ -140,15 +129,13 @@ mod tests {
 
     #[test]
     fn rfc9460_service_parameters() {
-        let service = |alpn: &[&str], port| HttpsService {
-            alpn: alpn.iter().map(|&protocol| protocol.to_owned()).collect(),
-            port,
+        let set = |alpn: &[&str], port| {
+            let alpn: Vec<String> = alpn.iter().map(|&protocol| protocol.to_owned()).collect();
+            RrSet::https(&alpn, port).unwrap()
         };
-        let data = |service| RrSet::https(&service).unwrap().data[0].to_vec();
-        assert_eq!(data(service(&[], 443)), b"\0\x01\0");
+        assert_eq!(&*set(&[], 443).data[0], b"\0\x01\0");
         let want = b"\0\x01\0\0\x01\0\x0c\x02h2\x08http/1.1\0\x03\0\x02\x20\xfb";
-        assert_eq!(data(service(&["h2", "", "http/1.1"], 8443)), want);
-        let set = RrSet::https(&service(&[], 443)).unwrap();
-        assert_eq!(set.presentation().collect::<Vec<_>>(), ["\\# 3 000100"]);
+        assert_eq!(&*set(&["h2", "", "http/1.1"], 8443).data[0], want);
+        assert_eq!(set(&[], 443).presentation().collect::<Vec<_>>(), ["\\# 3 000100"]);
     }
 }

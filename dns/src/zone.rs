@@ -7,13 +7,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use xcc_model::{Hostname, ZoneName};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::addresses::Addresses;
 use crate::apex::{Origin, ZoneConfig};
+use crate::https::{HTTPS_PORT, Https};
 use crate::name::Name;
 use crate::reverse::Reverse;
-use crate::rrset::{HttpsService, RrSet};
+use crate::rrset::RrSet;
 use crate::serial;
 use crate::table::Table;
 
@@ -25,14 +26,16 @@ const ORIGINS_LABEL: &[u8] = b"\x04_xcc";
 pub struct Zones {
     pub(crate) origin: Arc<Origin>,
     pub(crate) gateway: Arc<Addresses>,
-    /// What every name is answered with for HTTPS, if anything.
-    pub(crate) https: Option<Arc<RrSet>>,
+    /// What names are answered with for HTTPS, if anything.
+    pub(crate) https: Option<Arc<Https>>,
     pub(crate) reverse: Arc<Reverse>,
     /// By names in wire form, lower case.
     pub(crate) nodes: Table<Node>,
     names: usize,
     /// Sum of the names' hashes, so that adding and removing commute.
     names_hash: u64,
+    /// The same for names with a port of their own, together with it.
+    ports_hash: u64,
     /// Of all content.
     hash: u64,
     serial: u32,
@@ -58,8 +61,9 @@ pub(crate) enum Content {
     Apex,
     /// The name server's addresses.
     NameServer,
-    /// The gateway's addresses; a wildcard stands at its literal name `*.domain`.
-    Gateway,
+    /// The gateway's addresses, and the port that clients of the name connect to; a wildcard stands at its literal name
+    /// `*.domain`.
+    Gateway { port: u16 },
     /// Where the name one label above comes from, as TXT.
     Origins(Arc<RrSet>),
 }
@@ -68,14 +72,14 @@ impl Zones {
     /// The zones without names; the gateway's addresses are not known yet.
     pub fn new(config: &ZoneConfig) -> Self {
         let origin = Arc::new(Origin::new(config));
-        let nodes = Table::new();
         let mut zones = Self {
             gateway: Arc::default(),
             https: None,
             reverse: Arc::default(),
-            nodes,
+            nodes: Table::new(),
             names: 0,
             names_hash: 0,
+            ports_hash: 0,
             hash: 0,
             serial: serial::UNPUBLISHED,
             origin: origin.clone(),
@@ -114,11 +118,29 @@ impl Zones {
         Self { origin: Arc::new(origin), ..self.clone() }.hashed()
     }
 
-    /// The same zones with this service told by an HTTPS record at every name (RFC 9460), or with none, as by default.
+    /// The same zones with an HTTPS record at every name that has these protocol ids (RFC 9460), such as `h2` and `http/1.1`, in
+    /// the order of preference, and the name's port ([`Zones::with_ports`]); without any there are no such records, as by
+    /// default. Ids that are empty or longer than 255 octets are left out.
     #[must_use]
-    pub fn with_https(&self, service: Option<&HttpsService>) -> Self {
-        let https = service.and_then(RrSet::https).map(Arc::new);
-        Self { https, ..self.clone() }.hashed()
+    pub fn with_https(&self, alpn: &[String]) -> Self {
+        let mut https = (!alpn.is_empty()).then(|| Https::new(alpn));
+        if let Some(https) = &mut https {
+            self.nodes.for_each(|_, node| node.port().into_iter().for_each(|port| https.add(port)));
+        }
+        Self { https: https.map(Arc::new), ..self.clone() }.hashed()
+    }
+
+    /// The same zones with the ports that clients of these names connect to, which their HTTPS records name. It is 443 until
+    /// another is given.
+    ///
+    /// Names that are not in the table are passed over. Costs what the given names cost.
+    #[must_use]
+    pub fn with_ports<'a>(&self, ports: impl IntoIterator<Item = (&'a Hostname, u16)>) -> Self {
+        let mut zones = self.clone();
+        for (hostname, port) in ports {
+            zones.set_port(hostname, port);
+        }
+        zones.hashed()
     }
 
     /// The same zones with PTR records at the gateway's addresses that point to the name, or with none, as by default.
@@ -220,12 +242,18 @@ impl Zones {
         }
     }
 
+    /// The HTTPS records of the name.
+    pub(crate) fn https(&self, hostname: &Hostname) -> Option<&RrSet> {
+        let port = self.nodes.get(Name::parse(hostname.as_str())?.as_wire())?.port()?;
+        self.https.as_ref()?.of(port)
+    }
+
     fn is_name(&self, wire: &[u8]) -> bool {
         self.nodes.get(wire).is_some_and(Node::is_name)
     }
 
     fn hashed(self) -> Self {
-        let https = self.https.as_ref().map_or(0, |https| https.hash(1));
+        let https = self.https.as_ref().map_or(0, |https| https.hash().wrapping_add(self.ports_hash));
         let reverse = self.reverse.target.as_ref().map_or(0, |target| target.hash(1));
         let (origin, server) = (self.origin.hash, self.origin.name_server.hash());
         let hashes = [self.names_hash, origin, server, self.gateway.hash(), https, reverse];
@@ -239,7 +267,7 @@ impl Zones {
         if !matches!(node.content, Content::Empty) {
             return;
         }
-        node.content = Content::Gateway;
+        node.content = Content::Gateway { port: HTTPS_PORT };
         self.count_below(&name, apex, 1);
         self.names += 1;
         self.names_hash = self.names_hash.wrapping_add(xxh3_64(name.as_wire()));
@@ -251,9 +279,27 @@ impl Zones {
             return;
         }
         self.set_origins(hostname, None);
+        self.set_port(hostname, HTTPS_PORT);
         self.clear(&name, apex);
         self.names -= 1;
         self.names_hash = self.names_hash.wrapping_sub(xxh3_64(name.as_wire()));
+    }
+
+    fn set_port(&mut self, hostname: &Hostname, port: u16) {
+        let Some((name, apex)) = self.place(hostname) else { return };
+        let Some(before) = self.nodes.get(name.as_wire()).and_then(Node::port) else { return };
+        if port == before {
+            return;
+        }
+        let hash = |port: u16| match port {
+            HTTPS_PORT => 0,
+            _ => xxh3_64_with_seed(name.as_wire(), port.into()),
+        };
+        self.ports_hash = self.ports_hash.wrapping_sub(hash(before)).wrapping_add(hash(port));
+        self.node(name.as_wire(), apex).content = Content::Gateway { port };
+        if let Some(https) = &mut self.https {
+            Arc::make_mut(https).add(port);
+        }
     }
 
     fn set_origins(&mut self, hostname: &Hostname, texts: Option<RrSet>) {
@@ -314,7 +360,15 @@ impl Zones {
 impl Node {
     /// Whether the gateway's addresses stand here.
     fn is_name(&self) -> bool {
-        matches!(self.content, Content::Gateway)
+        self.port().is_some()
+    }
+
+    /// The port that clients connect to, if the gateway's addresses stand here.
+    fn port(&self) -> Option<u16> {
+        match self.content {
+            Content::Gateway { port } => Some(port),
+            _ => None,
+        }
     }
 }
 

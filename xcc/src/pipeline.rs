@@ -258,7 +258,13 @@ impl Pipeline {
     fn take_name_server_addresses(&mut self) {
         let addresses =
             self.connections.name_server_addresses.borrow_and_update().clone().unwrap_or_default();
-        info!(?addresses, "addresses of the zones' name server");
+        if addresses.is_empty() {
+            warn!(
+                "the zones' name server has no address, and resolvers that follow NS records find none: give --dns-name-server"
+            );
+        } else {
+            info!(?addresses, "addresses of the zones' name server");
+        }
         self.zones = self.zones.with_name_server(&addresses);
         self.serve_zones();
     }

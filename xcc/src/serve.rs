@@ -75,7 +75,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut registry = Registry::with_prefix("xcc");
     let dns_metrics = DnsMetrics::new();
     dns_metrics.register(&mut registry);
-    let dns = DnsServer::bind(&[args.dns.dns_listen], args.dns.config(), responder.clone(), dns_metrics)
+    let dns = DnsServer::bind(&args.dns.dns_listen, args.dns.config(), responder.clone(), dns_metrics)
         .context("--dns-listen")?;
     info!(
         xds = %xds_listener.local_addr()?, dns = ?dns.local_addrs(), admin = %admin_listener.local_addr()?,

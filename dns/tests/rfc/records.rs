@@ -2,7 +2,6 @@
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RData;
-use xcc_dns::HttpsService;
 use xcc_model::Hostname;
 
 use crate::common::sockets::{ask_tcp, serve};
@@ -101,8 +100,9 @@ async fn rfc1794_several_addresses_come_together_and_take_turns_at_the_front() {
 
 #[tokio::test]
 async fn rfc9460_https_has_alpn_and_port() {
-    let service = HttpsService { alpn: vec!["h2".to_owned(), "http/1.1".to_owned()], port: 8443 };
-    let xcc = serve(zones().with_https(Some(&service)));
+    let names = ["nginx.xcc.test", "*.wild.xcc.test"].map(|name| Hostname::parse(name).unwrap());
+    let zones = zones().with_https(&["h2".to_owned(), "http/1.1".to_owned()]);
+    let xcc = serve(zones.with_ports(names.iter().map(|name| (name, 8443))));
     for name in ["nginx.xcc.test", "q.wild.xcc.test"] {
         let message = xcc.ask(&Request::new(name, HTTPS).edns(1232)).await;
         let RData::HTTPS(data) = &message.answers[0].data else { panic!("{message:?}") };

@@ -1,7 +1,6 @@
 //! How long replies may be, and what becomes of those that are longer.
 
 use hickory_proto::op::{Message, ResponseCode};
-use xcc_dns::HttpsService;
 use xcc_model::Hostname;
 
 use crate::common::sockets::{ask_tcp, ask_udp, serve};
@@ -46,7 +45,8 @@ async fn rfc5358_no_answer_is_more_than_twice_the_request_unless_the_protocol_wa
         &Hostname::parse("nginx.xcc.test").unwrap(),
         &["remote=east object=web/nginx", "remote=west object=web/nginx"][..],
     )]);
-    let zones = zones.with_https(Some(&HttpsService { alpn: vec!["h2".to_owned()], port: 8443 }));
+    let nginx = Hostname::parse("nginx.xcc.test").unwrap();
+    let zones = zones.with_https(&["h2".to_owned()]).with_ports([(&nginx, 8443)]);
     let xcc = serve(zones);
     let ratio = async |request: Request| {
         let reply = ask_udp(xcc.addresses[0], &request.octets()).await;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
 use ipnet::IpNet;
-use xcc_dns::{DnsConfig, HttpsService, RateLimit, Zones};
+use xcc_dns::{DnsConfig, RateLimit, Zones};
 use xcc_kube::dns_config::{DnsConfigOptions, ObjectName};
 use xcc_model::Hostname;
 
@@ -12,12 +12,18 @@ use xcc_model::Hostname;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "DNS")]
 pub(crate) struct DnsArgs {
-    /// Where DNS queries come in, over UDP and TCP.
-    #[arg(long, env = "XCC_DNS_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8053")]
-    pub(crate) dns_listen: SocketAddr,
+    /// Where DNS queries come in, over UDP and TCP; repeatable. [::] takes IPv4 as well.
+    #[arg(
+        long,
+        env = "XCC_DNS_LISTEN",
+        value_name = "ADDRESS:PORT",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:8053"
+    )]
+    pub(crate) dns_listen: Vec<SocketAddr>,
 
     /// An address of ns.dns.ZONE, the name server that NS records name: where resolvers reach --dns-listen; repeatable
-    /// [default: with --kubernetes the addresses of --dns-service, else the address of --dns-listen, if it is one].
+    /// [default: with --kubernetes the addresses of --dns-service, else those of --dns-listen but 0.0.0.0 and ::].
     #[arg(long, env = "XCC_DNS_NAME_SERVER", value_name = "ADDRESS", value_delimiter = ',')]
     pub(crate) dns_name_server: Vec<IpAddr>,
 
@@ -38,10 +44,11 @@ pub(crate) struct DnsArgs {
     #[arg(long, env = "XCC_DNS_RATE_LIMIT", value_name = "ANSWERS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     dns_rate_limit: u32,
 
-    /// A network that is not limited; repeatable [default: loopback, link-local and private networks, where clusters have
-    /// their addresses].
-    #[arg(long, env = "XCC_DNS_RATE_LIMIT_EXEMPT", value_name = "CIDR", value_delimiter = ',')]
-    dns_rate_limit_exempt: Vec<IpNet>,
+    /// A network that is not limited, and whose answers over UDP may be longer than twice the query, beside loopback,
+    /// link-local and private networks, where most clusters have their addresses; repeatable. `none` stands for none
+    /// of these.
+    #[arg(long, env = "XCC_DNS_RATE_LIMIT_EXEMPT", value_name = "CIDR", value_delimiter = ',', value_parser = exemption)]
+    dns_rate_limit_exempt: Vec<Exemption>,
 
     /// Share of the queries that are logged with the client's address, from 0 to 1.
     #[arg(long, env = "XCC_DNS_QUERY_LOG", value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
@@ -74,15 +81,16 @@ impl DnsArgs {
         if !self.dns_name_server.is_empty() {
             return self.dns_name_server.clone();
         }
-        Some(self.dns_listen.ip()).filter(|ip| !ip.is_unspecified()).into_iter().collect()
+        self.dns_listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect()
     }
 
     fn rate_limit(&self) -> Option<RateLimit> {
         let default = RateLimit::default();
-        let exempt = match self.dns_rate_limit_exempt.as_slice() {
-            [] => default.exempt,
-            networks => networks.to_vec(),
-        };
+        let mut exempt = default.exempt;
+        if self.dns_rate_limit_exempt.contains(&Exemption::NotByDefault) {
+            exempt.clear();
+        }
+        exempt.extend(self.dns_rate_limit_exempt.iter().filter_map(Exemption::network));
         (self.dns_rate_limit > 0).then_some(RateLimit {
             answers_per_second: self.dns_rate_limit,
             exempt,
@@ -92,14 +100,36 @@ impl DnsArgs {
 
     /// The zones with the records that are off by default.
     pub(crate) fn extend(&self, zones: &Zones) -> Zones {
-        let https = HttpsService { alpn: self.dns_https_alpn.clone(), port: HTTPS_PORT };
-        let https = (!https.alpn.is_empty()).then_some(https);
-        zones.with_https(https.as_ref()).with_reverse(self.dns_reverse.as_ref())
+        zones.with_https(&self.dns_https_alpn).with_reverse(self.dns_reverse.as_ref())
     }
 }
 
-/// The port that clients of an HTTPS record connect to: names on another one are told so by their users.
-const HTTPS_PORT: u16 = 443;
+/// Who is not limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exemption {
+    Network(IpNet),
+    /// Nobody who is not given.
+    NotByDefault,
+}
+
+impl Exemption {
+    fn network(&self) -> Option<IpNet> {
+        match self {
+            Self::Network(network) => Some(*network),
+            Self::NotByDefault => None,
+        }
+    }
+}
+
+fn exemption(text: &str) -> Result<Exemption, String> {
+    match text {
+        "none" => Ok(Exemption::NotByDefault),
+        _ => text
+            .parse()
+            .map(Exemption::Network)
+            .map_err(|_| "want a network such as 192.0.2.0/24, or none".to_owned()),
+    }
+}
 
 fn share(text: &str) -> Result<f64, String> {
     let share = text.parse().map_err(|_| "want a number from 0 to 1")?;
@@ -141,6 +171,7 @@ mod tests {
             |flags: &[&str]| parse(flags).name_server().iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(server(&[]), ["127.0.0.1"]);
         assert_eq!(server(&["--dns-listen=0.0.0.0:53"]), [""; 0]);
+        assert_eq!(server(&["--dns-listen=192.0.2.1:53,[2001:db8::1]:53"]), ["192.0.2.1", "2001:db8::1"]);
         let flags = ["--dns-listen=0.0.0.0:53", "--dns-name-server=192.0.2.1,2001:db8::1"];
         assert_eq!(server(&flags), ["192.0.2.1", "2001:db8::1"]);
         assert_eq!(parse(&[]).dns_service.to_string(), "cross-cluster-connectivity/xcc-dns");
@@ -149,13 +180,15 @@ mod tests {
     #[test]
     fn limits_are_what_the_flags_say() {
         assert_eq!(parse(&["--dns-rate-limit=0"]).config().rate_limit, None);
-        let flags = ["--dns-rate-limit=20", "--dns-rate-limit-exempt=192.0.2.0/24,2001:db8::/32"];
-        let limit = parse(&flags).config().rate_limit.unwrap();
-        assert_eq!(limit.answers_per_second, 20);
-        assert_eq!(
-            limit.exempt.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            ["192.0.2.0/24", "2001:db8::/32"]
-        );
+        let limit = |exempt: &str| {
+            let exempt = format!("--dns-rate-limit-exempt={exempt}");
+            parse(&["--dns-rate-limit=20", &exempt]).config().rate_limit.unwrap()
+        };
+        let networks = ["192.0.2.0/24", "2001:db8::/32"].map(|network| network.parse().unwrap());
+        let more = limit("192.0.2.0/24,2001:db8::/32");
+        assert_eq!(more.answers_per_second, 20);
+        assert_eq!(more.exempt, [&RateLimit::default().exempt[..], &networks].concat());
+        assert_eq!(limit("none,192.0.2.0/24,2001:db8::/32").exempt, networks);
         let config =
             parse(&["--dns-udp-sockets=3", "--dns-tcp-connections=7", "--dns-query-log=0.5"]).config();
         assert_eq!((config.udp_sockets, config.tcp_connections_max, config.query_log_rate), (3, 7, 0.5));

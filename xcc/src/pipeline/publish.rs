@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{debug, error, info};
-use xcc_model::{Hostname, Origin, RemoteName};
+use xcc_model::{Hostname, Origin, RemoteName, ServiceImport};
 
 use super::{Pipeline, WINDOW_MAX, WINDOW_MIN, WINDOW_PER_NAME};
 use crate::gate::{NameState, ZoneChange};
+
+/// Where browsers connect to (RFC 9110, section 4.2.2).
+const HTTPS_PORT: u16 = 443;
 
 impl Pipeline {
     /// Publishes the names: DNS stops answering what is gone before the gateways hear of it.
@@ -16,7 +19,7 @@ impl Pipeline {
         let names = std::mem::take(&mut self.unpublished);
         let change = self.gate.set_table(&self.table, &names, now);
         self.change_zone(&change);
-        self.retell_origins(&names);
+        self.retell_details(&names);
         self.carried = self.gate.gateway_table(&self.table);
         match self.publisher.publish(&self.carried) {
             Ok(generation) => {
@@ -79,7 +82,7 @@ impl Pipeline {
             return;
         }
         self.zones = self.zones.with_changes(&change.added, &change.removed);
-        self.tell_origins(&change.added);
+        self.tell_details(&change.added);
         self.serve_zones();
         for hostname in &change.added {
             info!(%hostname, "answered: every gateway carries it");
@@ -96,19 +99,19 @@ impl Pipeline {
         }
     }
 
-    /// The names that are answered and may come from elsewhere now.
-    fn retell_origins(&mut self, names: &BTreeSet<Hostname>) {
+    /// The names that are answered and may come from elsewhere now, or have another port.
+    fn retell_details(&mut self, names: &BTreeSet<Hostname>) {
         let is_answered = |name: &&Hostname| self.gate.state(name) == Some(NameState::Answered);
         let answered: Vec<Hostname> = names.iter().filter(is_answered).cloned().collect();
         if answered.is_empty() {
             return;
         }
-        self.tell_origins(&answered);
+        self.tell_details(&answered);
         self.serve_zones();
     }
 
-    /// Says at `_xcc.<name>` where names come from, for people who wonder.
-    fn tell_origins(&mut self, names: &[Hostname]) {
+    /// Says at `_xcc.<name>` where names come from, for people who wonder, and in HTTPS records where clients connect to.
+    fn tell_details(&mut self, names: &[Hostname]) {
         let texts: Vec<(&Hostname, Vec<String>)> = names
             .iter()
             .filter_map(|name| {
@@ -118,6 +121,14 @@ impl Pipeline {
             })
             .collect();
         let texts = texts.iter().map(|(name, texts)| (*name, texts.as_slice()));
-        self.zones = self.zones.with_origins(texts);
+        let imports = names.iter().filter_map(|name| Some((name, self.table.imports.get(name)?)));
+        let ports = imports.map(|(name, import)| (name, https_port(import)));
+        self.zones = self.zones.with_origins(texts).with_ports(ports);
     }
+}
+
+/// Of several ports the one that clients take by themselves, if it is among them.
+fn https_port(import: &ServiceImport) -> u16 {
+    let ports = || import.routes.iter().map(|route| route.port.get());
+    ports().find(|port| *port == HTTPS_PORT).or_else(|| ports().next()).unwrap_or(HTTPS_PORT)
 }
