@@ -65,12 +65,14 @@ dns-check: ## DNS beside NSD and Knot on random questions (QUESTIONS), Zonemaste
 	@$(BENCH)/tools/install-dns-peers.sh
 	@cargo build --locked --workspace --bin dns-differential --bin dns-flood --bin dns-server
 	@$(BENCH)/tools/zonemaster.sh target/debug/dns-server
+	@$(BENCH)/tools/reply-source.sh target/debug/dns-server
 	target/debug/dns-differential --questions $(QUESTIONS)
 	target/debug/dns-flood
 	@$(TOOLS)/install-cargo-tool.sh cargo-fuzz $(CARGO_FUZZ_VERSION)
 	@mkdir -p .cache/fuzz
 	cd dns && PATH=$$PATH:$(CURDIR)/$(CARGO_FUZZ) cargo fuzz run --sanitizer none --target-dir $(CURDIR)/target/fuzz respond \
-		$(CURDIR)/.cache/fuzz fuzz/corpus/respond -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 -verbosity=0
+		$(CURDIR)/.cache/fuzz fuzz/corpus/respond -- -max_total_time=$(FUZZ_SECONDS) -max_len=65535 -timeout=1 \
+		-print_final_stats=0 -verbosity=0
 
 .PHONY: explore
 explore: ## many random sequences of xDS events (CASES of each kind), with a new seed: after changes of the protocol's state

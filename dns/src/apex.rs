@@ -14,6 +14,7 @@ use crate::name::Name;
 const NEGATIVE_TTL_SECONDS_MAX: u32 = 30;
 /// Largest TTL there is (RFC 2181, section 8).
 const TTL_SECONDS_MAX: u32 = i32::MAX as u32;
+
 /// What stays the same while the names come and go.
 #[derive(Debug, Clone)]
 pub struct ZoneConfig {

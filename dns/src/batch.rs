@@ -139,7 +139,6 @@ impl Outbox {
     }
 
     /// How many replies wait to be sent.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.count
     }

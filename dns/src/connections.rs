@@ -1,69 +1,139 @@
-//! How many TCP connections are open, in all and for each client, so that one client cannot have them all.
+//! How many TCP connections are open, in all and for each network, so that one network cannot have them all, and many
+//! together cannot keep out who comes next.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The network that an IPv6 client is counted with: what one host may take addresses from at will.
-const PREFIX_V6: u32 = 64;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio_util::sync::CancellationToken;
+
+/// The network that an IPv6 client is counted with: what one customer usually has.
+const PREFIX_V6: u32 = 56;
 
 /// Counts open connections.
 pub(crate) struct Connections {
     limit: usize,
     limit_per_client: usize,
+    metrics: ConnectionMetrics,
     open: Mutex<Open>,
 }
 
-/// No more clients than connections.
+/// What is counted of connections.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ConnectionMetrics {
+    pub(crate) open: Gauge,
+    pub(crate) refused: Counter,
+    pub(crate) displaced: Counter,
+}
+
 #[derive(Default)]
 struct Open {
-    count: usize,
+    /// By the turn in which they were used last: the first has been idle for longest.
+    connections: BTreeMap<u64, Connection>,
+    /// How many of them each network has, none of them 0.
     clients: HashMap<IpAddr, usize>,
+    next_turn: u64,
+}
+
+struct Connection {
+    client: IpAddr,
+    displaced: CancellationToken,
 }
 
 /// One open connection.
 pub(crate) struct Permit {
     connections: Arc<Connections>,
-    client: IpAddr,
+    turn: u64,
+    displaced: CancellationToken,
 }
 
 impl Connections {
-    pub(crate) fn new(limit: usize, limit_per_client: usize) -> Arc<Self> {
-        Arc::new(Self { limit, limit_per_client, open: Mutex::default() })
+    pub(crate) fn new(limit: usize, limit_per_client: usize, metrics: ConnectionMetrics) -> Arc<Self> {
+        Arc::new(Self { limit, limit_per_client, metrics, open: Mutex::default() })
     }
 
-    /// None when there are too many.
+    /// None when the client's network has too many. When there are too many in all, the one that has been idle for longest
+    /// makes room (RFC 7766, section 6.2.3: a server may close idle connections when it needs to).
     pub(crate) fn admit(self: &Arc<Self>, client: IpAddr) -> Option<Permit> {
         let client = network(client);
         let mut open = self.lock();
-        let held = open.clients.get(&client).copied().unwrap_or(0);
-        if open.count >= self.limit || held >= self.limit_per_client {
+        if self.limit == 0 || open.clients.get(&client).is_some_and(|held| *held >= self.limit_per_client) {
+            self.metrics.refused.inc();
             return None;
         }
-        open.count += 1;
-        open.clients.insert(client, held + 1);
-        Some(Permit { connections: self.clone(), client })
+        if open.connections.len() >= self.limit
+            && let Some(turn) = open.connections.keys().next().copied()
+            && let Some(idle) = open.remove(turn)
+        {
+            idle.displaced.cancel();
+            self.metrics.displaced.inc();
+        }
+        let displaced = CancellationToken::new();
+        *open.clients.entry(client).or_default() += 1;
+        let turn = open.insert(Connection { client, displaced: displaced.clone() });
+        self.tell(&open);
+        Some(Permit { connections: self.clone(), turn, displaced })
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, open: &Open) {
+        self.metrics.open.set(open.connections.len() as i64);
+    }
+}
+
+impl Open {
+    /// Puts the connection at the end; its turn.
+    fn insert(&mut self, connection: Connection) -> u64 {
+        let turn = self.next_turn;
+        self.next_turn += 1;
+        self.connections.insert(turn, connection);
+        turn
+    }
+
+    fn remove(&mut self, turn: u64) -> Option<Connection> {
+        let connection = self.connections.remove(&turn)?;
+        match self.clients.get_mut(&connection.client) {
+            Some(held) if *held > 1 => *held -= 1,
+            _ => drop(self.clients.remove(&connection.client)),
+        }
+        Some(connection)
+    }
+}
+
+impl Permit {
+    /// The connection has been used.
+    pub(crate) fn touch(&mut self) {
+        let mut open = self.connections.lock();
+        if let Some(connection) = open.connections.remove(&self.turn) {
+            self.turn = open.insert(connection);
+        }
+    }
+
+    /// Cancelled when the connection has to make room for another one.
+    pub(crate) fn displaced(&self) -> &CancellationToken {
+        &self.displaced
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut open = self.connections.lock();
-        open.count -= 1;
-        match open.clients.get_mut(&self.client) {
-            Some(held) if *held > 1 => *held -= 1,
-            _ => drop(open.clients.remove(&self.client)),
-        }
+        open.remove(self.turn);
+        self.connections.tell(&open);
     }
 }
 
 fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> PREFIX_V6 << PREFIX_V6).into(),
+        IpAddr::V6(address) => {
+            let shift = Ipv6Addr::BITS - PREFIX_V6;
+            Ipv6Addr::from_bits(address.to_bits() >> shift << shift).into()
+        }
         v4 => v4,
     }
 }
@@ -72,19 +142,48 @@ fn network(client: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    fn admit(connections: &Arc<Connections>, client: &str) -> Option<Permit> {
+        connections.admit(client.parse().unwrap())
+    }
+
     #[test]
-    fn permits_are_counted_by_client_and_come_back() {
-        let connections = Connections::new(3, 2);
-        let admit = |client: &str| connections.admit(client.parse().unwrap());
-        let (first, second) = (admit("192.0.2.1").unwrap(), admit("::ffff:192.0.2.1").unwrap());
-        assert!(admit("192.0.2.1").is_none(), "too many of one client");
-        let other = admit("2001:db8::1").unwrap();
-        assert!(admit("192.0.2.2").is_none(), "too many in all");
+    fn a_network_has_so_many_and_gets_them_back() {
+        let connections = Connections::new(100, 2, ConnectionMetrics::default());
+        let first = admit(&connections, "192.0.2.1").unwrap();
+        let second = admit(&connections, "::ffff:192.0.2.1").unwrap();
+        assert!(admit(&connections, "192.0.2.1").is_none(), "too many of one client");
+        let other = admit(&connections, "2001:db8:0:1::1").unwrap();
+        let same_network = admit(&connections, "2001:db8:0:ff::1").unwrap();
+        assert!(admit(&connections, "2001:db8::1").is_none(), "the same /56");
+        let another = admit(&connections, "2001:db8:0:100::1").unwrap();
         drop(first);
-        let same_network = admit("2001:db8::2").unwrap();
-        assert!(admit("192.0.2.2").is_none());
-        drop((other, same_network, second));
+        let again = admit(&connections, "192.0.2.1").unwrap();
+        assert_eq!((connections.metrics.open.get(), connections.metrics.refused.get()), (5, 2));
+        drop((second, other, same_network, another, again));
         assert!(connections.lock().clients.is_empty());
-        assert_eq!(connections.lock().count, 0);
+        assert!(connections.lock().connections.is_empty());
+        assert_eq!((connections.metrics.open.get(), connections.metrics.displaced.get()), (0, 0));
+    }
+
+    #[test]
+    fn the_one_that_is_idle_for_longest_makes_room() {
+        let connections = Connections::new(3, 3, ConnectionMetrics::default());
+        let client = |index: usize| format!("192.0.2.{index}");
+        let mut permits: Vec<Permit> =
+            (0..3).map(|index| admit(&connections, &client(index)).unwrap()).collect();
+        permits[0].touch();
+        permits.push(admit(&connections, &client(3)).unwrap());
+        let displaced: Vec<bool> = permits.iter().map(|permit| permit.displaced().is_cancelled()).collect();
+        assert_eq!(displaced, [false, true, false, false]);
+        // One that is gone already takes nothing along, and cannot come back.
+        permits[1].touch();
+        drop(permits.remove(1));
+        assert_eq!(connections.metrics.open.get(), 3);
+        permits.push(admit(&connections, &client(4)).unwrap());
+        assert!(permits[1].displaced().is_cancelled());
+        assert_eq!(connections.metrics.displaced.get(), 2);
+        drop(permits);
+        assert!(connections.lock().clients.is_empty());
+        assert!(admit(&Connections::new(0, 3, ConnectionMetrics::default()), "192.0.2.1").is_none());
     }
 }

@@ -31,8 +31,14 @@ const MAILBOX_LABEL: &[u8] = b"\x0ahostmaster";
 /// Data of SOA with both names ending in a pointer, and the record with it.
 const SOA_DATA_OCTETS: usize = NAME_SERVER_LABELS.len() + 2 + MAILBOX_LABEL.len() + 2 + 20;
 
-/// Appends the reply. False, with nothing written, when the reply is none of this encoder's or exceeds the limit.
-pub(crate) fn write(request: &Request<'_>, reply: &Reply<'_>, limit: Limit, out: &mut Vec<u8>) -> bool {
+/// Appends the reply. True when its records do not fit: they are left out as a whole (RFC 2181, section 9), and TC is set.
+/// None, with nothing written, when the reply is none of this encoder's.
+pub(crate) fn write(
+    request: &Request<'_>,
+    reply: &Reply<'_>,
+    limit: Limit,
+    out: &mut Vec<u8>,
+) -> Option<bool> {
     let question = request.question.as_ref();
     let (answers, authorities, octets) = match reply.body {
         Body::Empty | Body::Truncated => (0, 0, 0),
@@ -46,33 +52,40 @@ pub(crate) fn write(request: &Request<'_>, reply: &Reply<'_>, limit: Limit, out:
             let octets = set.data().iter().map(|data| RECORD_FIXED_OCTETS + data.len()).sum();
             (set.data().len(), 0, octets)
         }
-        Body::Records { .. } => return false,
+        Body::Records { .. } => return None,
         Body::Negative(_) => (0, 1, RECORD_FIXED_OCTETS + SOA_DATA_OCTETS),
     };
     let fixed = HEADER_OCTETS
         + question.map_or(0, |question| question.octets.len())
         + request.edns.map_or(0, |_| OPT_OCTETS);
-    let Ok(answers) = u16::try_from(answers) else { return false };
-    if fixed + octets > limit.octets {
-        return false;
-    }
-    write_header(request, reply, [u16::from(question.is_some()), answers, authorities], out);
+    let truncated = fixed + octets > limit.octets || matches!(reply.body, Body::Truncated);
+    let (answers, authorities) = if truncated { (0, 0) } else { (u16::try_from(answers).ok()?, authorities) };
+    let counts = [u16::from(question.is_some()), answers, authorities];
+    write_header(request, reply, truncated, counts, out);
     if let Some(question) = question {
         out.extend_from_slice(question.octets);
-        write_body(request, question, reply, out);
+        if !truncated {
+            write_body(request, question, reply, out);
+        }
     }
     write_opt(request, reply, out);
-    true
+    Some(truncated)
 }
 
-fn write_header(request: &Request<'_>, reply: &Reply<'_>, counts: [u16; 3], out: &mut Vec<u8>) {
+fn write_header(
+    request: &Request<'_>,
+    reply: &Reply<'_>,
+    truncated: bool,
+    counts: [u16; 3],
+    out: &mut Vec<u8>,
+) {
     let mut header = [0; HEADER_OCTETS];
     header[..2].copy_from_slice(&request.id.to_be_bytes());
     header[2] = FLAG_RESPONSE | request.flags[0] & (OPCODE_BITS | FLAG_RECURSION_DESIRED);
     if reply.is_authoritative() {
         header[2] |= FLAG_AUTHORITATIVE;
     }
-    if matches!(reply.body, Body::Truncated) {
+    if truncated {
         header[2] |= FLAG_TRUNCATED;
     }
     header[3] = request.flags[1] & FLAG_CHECKING_DISABLED | (reply.rcode.0 & 0x0f) as u8;

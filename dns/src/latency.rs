@@ -26,12 +26,13 @@ pub(crate) struct LatencySum {
 }
 
 impl Latency {
-    pub(crate) fn observe(&self, took: Duration) {
+    /// So many answers took so long.
+    pub(crate) fn observe(&self, took: Duration, answers: u64) {
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let thousands = nanoseconds.div_ceil(FIRST_BOUND_NANOSECONDS).max(1);
         let bucket = thousands.next_power_of_two().trailing_zeros() as usize;
-        self.buckets[bucket.min(BOUNDS)].fetch_add(1, Ordering::Relaxed);
-        self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        self.buckets[bucket.min(BOUNDS)].fetch_add(answers, Ordering::Relaxed);
+        self.nanoseconds.fetch_add(nanoseconds.wrapping_mul(answers), Ordering::Relaxed);
     }
 }
 
@@ -86,8 +87,8 @@ mod tests {
             (u64::MAX, 15),
         ] {
             let before = latency.buckets[bucket].load(Ordering::Relaxed);
-            latency.observe(Duration::from_nanos(nanoseconds));
-            assert_eq!(latency.buckets[bucket].load(Ordering::Relaxed), before + 1, "{nanoseconds}");
+            latency.observe(Duration::from_nanos(nanoseconds), 3);
+            assert_eq!(latency.buckets[bucket].load(Ordering::Relaxed), before + 3, "{nanoseconds}");
         }
         assert_eq!(LatencySum::bound_seconds(14), 0.016384);
     }

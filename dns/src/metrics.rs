@@ -8,9 +8,9 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::connections::ConnectionMetrics;
 use crate::latency::{Latency, LatencySum};
 use crate::record_type::RecordType;
 use crate::responder::{DropReason, Outcome, Rcode, Transport};
@@ -48,8 +48,7 @@ const DROPS: [&str; 4] = ["short", "response", "source_port", "rate_limit"];
 #[derive(Clone, Debug, Default)]
 pub struct DnsMetrics {
     shards: Arc<Shards>,
-    pub(crate) tcp_connections: Gauge,
-    pub(crate) tcp_connections_refused: Counter,
+    pub(crate) connections: ConnectionMetrics,
     pub(crate) send_errors: Counter,
     pub(crate) slipped: Counter,
 }
@@ -60,7 +59,7 @@ pub(crate) struct Shard {
     answers: [[[AtomicU64; TYPE_COUNT]; RCODES.len()]; TRANSPORTS.len()],
     truncated: [AtomicU64; TRANSPORTS.len()],
     dropped: [[AtomicU64; DROPS.len()]; TRANSPORTS.len()],
-    pub(crate) latency: Latency,
+    latencies: [Latency; TRANSPORTS.len()],
 }
 
 #[derive(Debug, Default)]
@@ -77,12 +76,12 @@ impl DnsMetrics {
     /// Registers the counters under `dns`.
     pub fn register(&self, registry: &mut Registry) {
         let dns = registry.sub_registry_with_prefix("dns");
-        dns.register("tcp_connections", "Open TCP connections", self.tcp_connections.clone());
-        dns.register(
-            "tcp_connections_refused",
-            "TCP connections closed at once because there are too many",
-            self.tcp_connections_refused.clone(),
-        );
+        let ConnectionMetrics { open, refused, displaced } = &self.connections;
+        dns.register("tcp_connections", "Open TCP connections", open.clone());
+        let help = "TCP connections closed at once because their network has too many";
+        dns.register("tcp_connections_refused", help, refused.clone());
+        let help = "TCP connections closed because there are too many and they were idle for longest";
+        dns.register("tcp_connections_displaced", help, displaced.clone());
         dns.register("send_errors", "UDP replies that could not be sent", self.send_errors.clone());
         let help = "UDP requests over the rate limit that were told to come by TCP";
         dns.register("rate_limit_slipped", help, self.slipped.clone());
@@ -124,6 +123,11 @@ impl Shard {
         }
     }
 
+    /// How long answers by this transport take.
+    pub(crate) fn latency(&self, transport: Transport) -> &Latency {
+        &self.latencies[transport as usize]
+    }
+
     /// How many messages had no reply for this reason.
     #[cfg(test)]
     pub(crate) fn dropped(&self, transport: Transport, reason: DropReason) -> u64 {
@@ -141,13 +145,11 @@ impl SharedShards {
     fn sum(&self, counter: impl Fn(&Shard) -> &AtomicU64) -> u64 {
         self.0.sum(|shard| counter(shard).load(Ordering::Relaxed))
     }
-}
 
-impl SharedShards {
-    fn latency(&self) -> LatencySum {
+    fn latency(&self, transport: usize) -> LatencySum {
         let mut sum = LatencySum::default();
         let shards = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shards.iter().for_each(|shard| sum.add(&shard.latency));
+        shards.iter().for_each(|shard| sum.add(&shard.latencies[transport]));
         sum
     }
 }
@@ -193,9 +195,12 @@ impl Collector for SharedShards {
                 ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
             }
         }
-        let help = "Seconds from a UDP batch's receipt to its last reply, at one batch in 16";
-        let latency = self.latency();
-        latency.encode(encoder.encode_descriptor("batch_seconds", help, None, latency.metric_type())?)
+        let help = "Seconds from a request's receipt until it and what came with it is answered; of UDP, at one receipt in 16";
+        let mut family = encoder.encode_descriptor("answer_seconds", help, None, MetricType::Histogram)?;
+        for (transport, label) in TRANSPORTS.iter().enumerate() {
+            self.latency(transport).encode(family.encode_family(&[("transport", *label)])?)?;
+        }
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Events of the target [`TARGET`] with the client's address: personal data in many places, and so off by default.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,19 +12,21 @@ use crate::responder::{Outcome, Transport};
 /// The target of the log's events, for filters.
 pub const TARGET: &str = "xcc_dns::queries";
 
-/// Counts requests and logs one in so many. Each thread has its own, and all TCP connections together.
+/// Logs a share of the requests, drawn at random: every so many-th would favour clients that ask at a steady pace. Each
+/// thread has its own, and all TCP connections together.
 #[derive(Debug)]
 pub(crate) struct QueryLog {
-    /// 0 logs nothing.
-    every: u64,
+    /// Of all numbers that can be drawn, those up to this one are logged; with 0 nothing is.
+    share: u64,
     seen: AtomicU64,
+    draw: RandomState,
 }
 
 impl QueryLog {
     /// A log of this share of all queries, from 0 to 1.
     pub(crate) fn new(rate: f64) -> Self {
-        let every = if rate > 0.0 { (1.0 / rate.min(1.0)).round() as u64 } else { 0 };
-        Self { every, seen: AtomicU64::new(0) }
+        let share = (rate.clamp(0.0, 1.0) * u64::MAX as f64) as u64;
+        Self { share, seen: AtomicU64::new(0), draw: RandomState::new() }
     }
 
     pub(crate) fn note(&self, client: SocketAddr, transport: Transport, request: &[u8], outcome: Outcome) {
@@ -34,7 +37,7 @@ impl QueryLog {
 
     /// Whether this request is one of the sample.
     fn is_due(&self) -> bool {
-        self.every > 0 && self.seen.fetch_add(1, Ordering::Relaxed) % self.every == self.every - 1
+        self.share > 0 && self.draw.hash_one(self.seen.fetch_add(1, Ordering::Relaxed)) <= self.share
     }
 }
 
@@ -57,11 +60,16 @@ mod tests {
 
     #[test]
     fn the_share_is_kept() {
-        for (rate, want) in
-            [(0.0, 0), (-1.0, 0), (f64::NAN, 0), (1.0, 1000), (7.0, 1000), (0.1, 100), (0.01, 10)]
-        {
+        let logged = |rate: f64| {
             let log = QueryLog::new(rate);
-            assert_eq!((0..1000).filter(|_| log.is_due()).count(), want, "{rate}");
+            (0..100_000).filter(|_| log.is_due()).count()
+        };
+        for (rate, want) in [(0.0, 0), (-1.0, 0), (f64::NAN, 0), (1.0, 100_000), (7.0, 100_000)] {
+            assert_eq!(logged(rate), want, "{rate}");
+        }
+        // Ten standard deviations are 1600 at most.
+        for (rate, want) in [(0.9, 90_000), (0.7, 70_000), (0.4, 40_000), (0.1, 10_000), (0.01, 1000)] {
+            assert!(logged(rate).abs_diff(want) < 1600, "{rate}");
         }
     }
 }

@@ -26,9 +26,8 @@ const MICROSECONDS: u64 = 1_000_000;
 /// Longest list of networks that are not limited: it is walked for each answer.
 const EXEMPT_MAX: usize = 64;
 
-/// How often one network (/24 or /56) is answered over UDP.
-///
-/// An answer more than twice as long as its request counts as several.
+/// How often one network (/24 or /56) is answered over UDP, and at what length: of more than twice the request, an answer says
+/// only that it can be had by TCP. A negative answer is sent all the same, for its SOA (RFC 2308), and counts as several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RateLimit {
     /// Answers per second, on average. At least 1 and at most 1,000,000 are taken.
@@ -46,6 +45,8 @@ pub struct RateLimit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Send,
+    /// The same as [`Verdict::Slip`], since the answer is longer than its sender may have it without proof of its address.
+    Truncate,
     /// Send that it is incomplete, and nothing else.
     Slip,
     Drop,
@@ -105,16 +106,26 @@ impl Limiter {
         }
     }
 
-    /// Counts one answer to a client.
-    pub(crate) fn check(&self, client: IpAddr, request: usize, reply: usize, now: Instant) -> Verdict {
+    /// Counts one reply to a client. `records`: it has an answer section, which can be had by TCP.
+    pub(crate) fn check(
+        &self,
+        client: IpAddr,
+        request: usize,
+        reply: usize,
+        records: bool,
+        now: Instant,
+    ) -> Verdict {
         let client = client.to_canonical();
         if self.exempt.iter().any(|network| network.contains(&client)) {
             return Verdict::Send;
         }
         let modest = (AMPLIFICATION_MAX * request).max(1);
-        let cost = self.cost * reply.div_ceil(modest).max(1) as u64;
-        if self.spend(prefix(client), cost, now) {
-            return Verdict::Send;
+        let (verdict, times) = match reply.div_ceil(modest) {
+            2.. if records => (Verdict::Truncate, 1),
+            times => (Verdict::Send, times.max(1)),
+        };
+        if self.spend(prefix(client), self.cost * times as u64, now) {
+            return verdict;
         }
         let limited = self.limited.fetch_add(1, Ordering::Relaxed);
         // Without a slip everything goes.
@@ -133,12 +144,14 @@ impl Limiter {
         let now = now.saturating_duration_since(self.start).as_micros() as u64 & TIME_MASK;
         let held = slot.load(Ordering::Relaxed);
         let ahead = held.wrapping_sub(now) & TIME_MASK;
-        // A time in the past reads as one far ahead.
-        let ahead = if held & !TIME_MASK == mark && ahead <= TIME_MASK / 2 { ahead } else { 0 };
+        // A time in the past reads as one farther ahead than any that is stored.
+        let ahead = if held & !TIME_MASK == mark && ahead <= self.burst { ahead } else { 0 };
         if ahead + cost > self.burst.max(cost) {
             return false;
         }
-        slot.store(mark | (now + ahead + cost) & TIME_MASK, Ordering::Relaxed);
+        // One answer that costs more than a burst takes all of it.
+        let ahead = (ahead + cost).min(self.burst);
+        slot.store(mark | (now + ahead) & TIME_MASK, Ordering::Relaxed);
         true
     }
 }
@@ -172,7 +185,7 @@ mod tests {
 
     /// How many of so many requests at one time are answered in full.
     fn sent(limiter: &Limiter, client: &str, count: usize, reply: usize, now: Instant) -> usize {
-        let verdicts = (0..count).map(|_| limiter.check(address(client), REQUEST, reply, now));
+        let verdicts = (0..count).map(|_| limiter.check(address(client), REQUEST, reply, false, now));
         verdicts.filter(|verdict| *verdict == Verdict::Send).count()
     }
 
@@ -204,10 +217,22 @@ mod tests {
     }
 
     #[test]
+    fn records_that_are_longer_than_twice_the_request_are_to_be_had_by_tcp() {
+        let limiter = limiter(2);
+        let check = |client: &str, reply| limiter.check(address(client), REQUEST, reply, true, limiter.start);
+        assert_eq!(check("198.51.100.1", 100), Verdict::Send);
+        assert_eq!(check("198.51.100.1", 101), Verdict::Truncate);
+        assert_eq!(check("10.0.0.1", 1232), Verdict::Send, "not limited");
+        // What is sent is short, and counts as one.
+        let sent = (0..100).filter(|_| check("198.51.101.1", 1232) == Verdict::Truncate).count();
+        assert_eq!(sent, 20);
+    }
+
+    #[test]
     fn one_in_so_many_slips() {
         for (slip, slipped) in [(0, 0), (1, 60), (2, 30), (3, 20)] {
             let limiter = limiter(slip);
-            let check = || limiter.check(address("198.51.100.1"), REQUEST, 60, limiter.start);
+            let check = || limiter.check(address("198.51.100.1"), REQUEST, 60, true, limiter.start);
             let verdicts: Vec<_> =
                 (0..80).map(|_| check()).filter(|verdict| *verdict != Verdict::Send).collect();
             assert_eq!(verdicts.len(), 60);
@@ -225,6 +250,15 @@ mod tests {
         }
         assert_eq!(sent(&limiter, "::ffff:10.0.0.1", 100, 60, limiter.start), 100);
         assert_eq!(sent(&limiter, "172.32.0.1", 100, 60, limiter.start), 20);
+    }
+
+    #[test]
+    fn a_network_that_was_quiet_has_its_burst_again_however_long_it_was() {
+        let limiter = limiter(2);
+        for days in [0, 1, 100, 102, 110, 200, 203, 204, 310, 500] {
+            let now = limiter.start + Duration::from_secs(days * 86_400);
+            assert_eq!(sent(&limiter, "198.51.100.1", 100, 60, now), 20, "after {days} days");
+        }
     }
 
     #[test]

@@ -149,36 +149,23 @@ fn read_records(octets: &[u8], start: usize, before: u32, additional: u32) -> Op
     (at == octets.len()).then_some(edns)
 }
 
-/// Where the name at the position ends. Pointers must lead backwards, each farther than the one before, so that they
-/// cannot loop (RFC 9267, section 3).
+/// Where the name at the position ends. A pointer must lead backwards, and is not followed: nobody reads these names, and
+/// a message can be made of pointers that each lead through all before them (RFC 9267, section 3).
 fn skip_name(octets: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
-    let mut lowest = start;
-    let mut length = 0;
-    let mut end = None;
-    loop {
+    while at - start < NAME_OCTETS_MAX {
         let octet = *octets.get(at)?;
         match octet & POINTER_BITS {
-            0 if octet == 0 => return Some(end.unwrap_or(at + 1)),
-            0 => {
-                length += usize::from(octet) + 1;
-                at += usize::from(octet) + 1;
-            }
+            0 if octet == 0 => return Some(at + 1),
+            0 => at += usize::from(octet) + 1,
             POINTER_BITS => {
                 let target = usize::from(octet & !POINTER_BITS) << 8 | usize::from(*octets.get(at + 1)?);
-                end.get_or_insert(at + 2);
-                if target >= lowest || target < HEADER_OCTETS {
-                    return None;
-                }
-                lowest = target;
-                at = target;
+                return (HEADER_OCTETS..start).contains(&target).then_some(at + 2);
             }
             _ => return None,
         }
-        if length >= NAME_OCTETS_MAX {
-            return None;
-        }
     }
+    None
 }
 
 /// Whether the options fill the record's data (RFC 6891, section 6.1.2). None of them is read.

@@ -1,6 +1,7 @@
 //! From a request's bytes to a reply's bytes, and the cell that holds the table in force.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -19,6 +20,8 @@ const UDP_PAYLOAD_OCTETS_MIN: u16 = 512;
 /// How many times as long as its request a reply should be at most, where the protocol leaves the choice. It leaves none
 /// for a negative answer's SOA, nor for all addresses of a name.
 pub(crate) const AMPLIFICATION_MAX: usize = 2;
+/// Where a message tells how many records its answer section has (RFC 1035, section 4.1.1).
+const ANSWER_COUNT: Range<usize> = 6..8;
 /// The only class that there is anything in (RFC 1035, section 3.2.4).
 const CLASS_IN: u16 = 1;
 
@@ -136,7 +139,12 @@ pub(crate) fn respond_slowly(
     request: &[u8],
     reply: &mut Vec<u8>,
 ) -> Outcome {
-    respond_with(zones, transport, request, reply, |_, _, _, _| false)
+    respond_with(zones, transport, request, reply, |_, _, _, _| None)
+}
+
+/// Whether the reply's answer section has anything.
+pub(crate) fn has_records(reply: &[u8]) -> bool {
+    reply.get(ANSWER_COUNT).is_some_and(|count| *count != [0, 0])
 }
 
 /// Replaces the reply by one that has its code and else says only that it is incomplete, so that an honest client asks again
@@ -154,7 +162,7 @@ fn respond_with(
     transport: Transport,
     octets: &[u8],
     out: &mut Vec<u8>,
-    write: impl Fn(&Request<'_>, &Reply<'_>, Limit, &mut Vec<u8>) -> bool,
+    write: impl Fn(&Request<'_>, &Reply<'_>, Limit, &mut Vec<u8>) -> Option<bool>,
 ) -> Outcome {
     out.clear();
     let request = match Request::read(octets) {
@@ -164,17 +172,14 @@ fn respond_with(
     };
     let mut reply = decide(zones, &request);
     let limit = reply_limit(transport, request.edns, &reply, octets.len());
-    let mut truncated = false;
-    if !write(&request, &reply, limit, out) {
-        match slow::write(&request, &reply, limit, out) {
-            Ok(cut) => truncated = cut,
-            Err(error) => {
-                tracing::debug!(%error, "cannot encode a reply");
-                reply = Reply::code(Rcode::SERVFAIL);
-                fast::write(&request, &reply, limit, out);
-            }
-        }
-    }
+    let truncated = write(&request, &reply, limit, out).unwrap_or_else(|| {
+        slow::write(&request, &reply, limit, out).unwrap_or_else(|error| {
+            tracing::debug!(%error, "cannot encode a reply");
+            out.clear();
+            reply = Reply::code(Rcode::SERVFAIL);
+            fast::write(&request, &reply, limit, out).unwrap_or_default()
+        })
+    });
     let record_type = request.question.map_or(RecordType::NONE, |question| question.record_type);
     Outcome::Replied { rcode: reply.rcode, record_type, truncated }
 }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,9 +32,10 @@ pub struct DnsConfig {
     /// UDP sockets, and threads, per address; at least one and at most 64 are taken. By default one per processor, up
     /// to 8.
     pub udp_sockets: usize,
-    /// Most TCP connections at one time, over all addresses. By default 512.
+    /// Most TCP connections at one time, over all addresses: for one more, the one that has been idle for longest is closed.
+    /// By default 512.
     pub tcp_connections_max: usize,
-    /// Most TCP connections at one time of one client: an IPv4 address or an IPv6 /64. By default 64, since whole
+    /// Most TCP connections at one time of one client: an IPv4 address or an IPv6 /56. By default 64, since whole
     /// nodes may stand behind one address.
     pub tcp_connections_per_client_max: usize,
     /// How long a TCP client may take for its next whole request, and to take its replies. By default 10 s
@@ -134,10 +136,10 @@ impl DnsServer {
         let service = tcp::Service {
             responder: self.udp.responder,
             shard: self.metrics.shard(),
-            metrics: self.metrics,
             connections: Connections::new(
                 self.config.tcp_connections_max,
                 self.config.tcp_connections_per_client_max,
+                self.metrics.connections,
             ),
             log: Arc::new(QueryLog::new(self.config.query_log_rate)),
             idle_timeout: self.config.tcp_idle_timeout,
@@ -199,6 +201,9 @@ impl BindError {
             io::ErrorKind::AddrInUse => "; another process holds the port: stop it, or choose another",
             io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
             io::ErrorKind::AddrNotAvailable => "; the address is none of this host's",
+            _ if self.error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) => {
+                "; this host has no IPv6: listen on 0.0.0.0"
+            }
             _ => "",
         }
     }

@@ -8,6 +8,9 @@ use nix::sys::socket::{
     AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt,
     shutdown, socket, sockopt,
 };
+use rustix::net::sockopt::{
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+};
 
 /// Connections that wait to be accepted. The kernel takes less if its own limit is lower.
 const TCP_BACKLOG: i32 = 1024;
@@ -39,8 +42,19 @@ pub(crate) fn udp(address: SocketAddr, v6_only: bool) -> io::Result<UdpSocket> {
             SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
         }
     }
+    keep_whole(&socket, address)?;
     bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
     Ok(UdpSocket::from(socket))
+}
+
+/// Replies are short enough for every path. What a path is said to take is not believed, since an ICMP message is easily
+/// forged: it would have them sent in fragments, which are easily forged, too (RFC 9715, section 3.1).
+fn keep_whole(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv6() {
+        set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::OMIT)?;
+    }
+    // A socket of IPv6 may take IPv4, too.
+    Ok(set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::OMIT)?)
 }
 
 /// Ends the waiting of whoever receives from the socket: an empty message without sender comes, now and from now on, when
@@ -60,4 +74,20 @@ fn open(address: SocketAddr, kind: SockType, v6_only: bool) -> io::Result<OwnedF
         setsockopt(&socket, sockopt::Ipv6V6Only, &v6_only)?;
     }
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::sockopt::{ip_mtu_discover, ipv6_mtu_discover};
+
+    use super::*;
+
+    #[test]
+    fn rfc9715_3_1_no_message_makes_replies_go_in_fragments() {
+        let v4 = udp("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        assert_eq!(ip_mtu_discover(&v4).unwrap(), Ipv4PathMtuDiscovery::OMIT);
+        let both = udp("[::]:0".parse().unwrap(), false).unwrap();
+        assert_eq!(ipv6_mtu_discover(&both).unwrap(), Ipv6PathMtuDiscovery::OMIT);
+        assert_eq!(ip_mtu_discover(&both).unwrap(), Ipv4PathMtuDiscovery::OMIT);
+    }
 }

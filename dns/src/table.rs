@@ -66,7 +66,9 @@ impl<V: Clone, S: BuildHasher + Default> Table<V, S> {
         let hash = self.hasher.hash_one(name);
         let (mut tree, mut used) = (&mut self.root, 0);
         loop {
-            tree.split_if_full(used, |name| self.hasher.hash_one(name));
+            if tree.has_no_place(used, tag(hash), name) {
+                tree.split(used, |name| self.hasher.hash_one(name));
+            }
             match tree {
                 Tree::Branch(children) => {
                     tree = &mut Arc::make_mut(children)[child(hash >> used)];
@@ -84,10 +86,8 @@ impl<V: Clone, S: BuildHasher + Default> Table<V, S> {
 
     /// Takes the name and its value away, if they are there.
     pub(crate) fn remove(&mut self, name: &[u8]) {
-        if self.contains(name) {
-            let hash = self.hasher.hash_one(name);
-            self.root.remove(hash, tag(hash), name);
-        }
+        let hash = self.hasher.hash_one(name);
+        self.root.remove(hash, tag(hash), name);
     }
 
     #[cfg(test)]
@@ -104,12 +104,20 @@ impl<V: Clone, S: BuildHasher + Default> Table<V, S> {
 }
 
 impl<V: Clone> Tree<V> {
-    /// Makes a branch of a leaf that has no place left, if the hash has more bits than are used up to here.
-    fn split_if_full(&mut self, used: u32, hash: impl Fn(&[u8]) -> u64) {
-        let Self::Leaf(leaf) = self else { return };
-        if leaf.entries.len() < LEAF_ENTRIES_MAX || used >= u64::BITS {
-            return;
+    /// Whether this is a leaf that the name must be put into and that is full. Names whose hashes are the same in all bits stay
+    /// together, however many they are.
+    fn has_no_place(&self, used: u32, tag: u16, name: &[u8]) -> bool {
+        match self {
+            Self::Leaf(leaf) if leaf.entries.len() >= LEAF_ENTRIES_MAX && used < u64::BITS => {
+                leaf.position(tag, name).is_none()
+            }
+            _ => false,
         }
+    }
+
+    /// Makes a branch of a leaf, by the bits of the hash that are not used up to here.
+    fn split(&mut self, used: u32, hash: impl Fn(&[u8]) -> u64) {
+        let Self::Leaf(leaf) = self else { return };
         let mut children: [Leaf<V>; BRANCH_CHILDREN] = Default::default();
         for (name, value) in leaf.entries.iter() {
             let hash = hash(name.as_wire());
@@ -124,7 +132,7 @@ impl<V: Clone> Tree<V> {
             Self::Branch(children) => {
                 let changed = &mut Arc::make_mut(children)[child(path)];
                 changed.remove(path >> BRANCH_BITS, tag, name);
-                // A table that shrinks empties its leaves.
+                // Looking at all children each time would be dear, and a table that shrinks empties its leaves in the end.
                 if changed.is_empty() {
                     self.merge_if_few();
                 }

@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::connections::Connections;
-use crate::metrics::{DnsMetrics, Shard};
+use crate::connections::{Connections, Permit};
+use crate::metrics::Shard;
 use crate::query_log::QueryLog;
 use crate::responder::{Outcome, Responder, Transport, respond};
 
@@ -30,7 +30,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) responder: Responder,
-    pub(crate) metrics: DnsMetrics,
     pub(crate) shard: Arc<Shard>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) log: Arc<QueryLog>,
@@ -58,24 +57,21 @@ pub(crate) async fn serve(listener: TcpListener, service: Service) {
 }
 
 fn accept(stream: TcpStream, client: SocketAddr, service: &Service) {
-    let Some(permit) = service.connections.admit(client.ip()) else {
-        service.metrics.tcp_connections_refused.inc();
-        return;
-    };
+    let Some(permit) = service.connections.admit(client.ip()) else { return };
     let service = service.clone();
     service.tracker.clone().spawn(async move {
-        service.metrics.tcp_connections.inc();
-        if let Err(error) = (Connection { stream, client, service: &service }).run().await {
+        let displaced = permit.displaced().clone();
+        let connection = Connection { stream, client, permit, service: &service };
+        if let Some(Err(error)) = displaced.run_until_cancelled(connection.run()).await {
             tracing::debug!(%error, "a DNS connection ended");
         }
-        service.metrics.tcp_connections.dec();
-        drop(permit);
     });
 }
 
 struct Connection<'a> {
     stream: TcpStream,
     client: SocketAddr,
+    permit: Permit,
     service: &'a Service,
 }
 
@@ -101,6 +97,7 @@ impl Connection<'_> {
             if answered > 0 {
                 requests.drain(..answered);
                 requests.shrink_to(REQUESTS_OCTETS);
+                self.permit.touch();
                 deadline = Instant::now() + self.service.idle_timeout;
             }
         }
@@ -109,6 +106,7 @@ impl Connection<'_> {
     /// Answers all whole messages at the start of the buffer; how many octets they took.
     async fn answer(&mut self, requests: &[u8]) -> io::Result<usize> {
         let (mut replies, mut reply) = (Vec::new(), Vec::new());
+        let (start, mut answered) = (Instant::now(), 0);
         let mut rest = requests;
         while let Some((length, after)) = rest.split_first_chunk::<LENGTH_OCTETS>() {
             let length = usize::from(u16::from_be_bytes(*length));
@@ -126,12 +124,14 @@ impl Connection<'_> {
             let reply_length = u16::try_from(reply.len()).map_err(io::Error::other)?;
             replies.extend_from_slice(&reply_length.to_be_bytes());
             replies.append(&mut reply);
+            answered += 1;
             rest = after;
             if replies.len() > REPLIES_OCTETS_MAX {
                 self.send(&mut replies).await?;
             }
         }
         self.send(&mut replies).await?;
+        self.service.shard.latency(Transport::Tcp).observe(start.elapsed(), answered);
         Ok(requests.len() - rest.len())
     }
 

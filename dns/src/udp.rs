@@ -19,7 +19,7 @@ use crate::batch::{Datagram, Inbox, Outbox};
 use crate::metrics::{DnsMetrics, Shard};
 use crate::query_log::QueryLog;
 use crate::rate_limit::{Limiter, Verdict};
-use crate::responder::{DropReason, Outcome, Responder, Transport, respond, truncate};
+use crate::responder::{DropReason, Outcome, Responder, Transport, has_records, respond, truncate};
 use crate::socket::wake;
 use crate::zone::Zones;
 
@@ -103,6 +103,8 @@ impl Worker {
                 }
             }
         }
+        // The message that ended the waiting has no sender, and its empty header would be taken over.
+        inbox = Inbox::new(self.address.ip().is_unspecified());
         for _ in 0..DRAIN_BATCHES_MAX {
             if desk.answer_batch(&mut inbox, MsgFlags::MSG_DONTWAIT).is_err() {
                 break;
@@ -121,13 +123,14 @@ impl Desk<'_> {
                 common.get_or_insert_with(|| (worker.service.responder.peek(), Instant::now()));
             self.answer(&datagram, zones.as_deref(), *now);
         })?;
+        let answers = self.outbox.len() as u64;
         let failed = self.outbox.send(&worker.socket);
         if failed > 0 {
             worker.service.send_errors.inc_by(failed);
         }
         self.batches += 1;
         if let (Some((_, received)), 0) = (common, self.batches % LATENCY_SAMPLE) {
-            worker.shard.latency.observe(received.elapsed());
+            worker.shard.latency(Transport::Udp).observe(received.elapsed(), answers);
         }
         Ok(())
     }
@@ -159,15 +162,18 @@ fn limit(
     let (Some(limiter), Outcome::Replied { rcode, record_type, .. }) = (&service.limiter, outcome) else {
         return outcome;
     };
-    match limiter.check(datagram.client.ip(), datagram.octets.len(), reply.len(), now) {
-        Verdict::Send => outcome,
+    let (client, request) = (datagram.client.ip(), datagram.octets.len());
+    let verdict = limiter.check(client, request, reply.len(), has_records(reply), now);
+    match verdict {
+        Verdict::Send => return outcome,
+        Verdict::Drop => return Outcome::Dropped(DropReason::RateLimit),
         Verdict::Slip => {
             service.slipped.inc();
-            truncate(datagram.octets, rcode, reply);
-            Outcome::Replied { rcode, record_type, truncated: true }
         }
-        Verdict::Drop => Outcome::Dropped(DropReason::RateLimit),
+        Verdict::Truncate => {}
     }
+    truncate(datagram.octets, rcode, reply);
+    Outcome::Replied { rcode, record_type, truncated: true }
 }
 
 #[cfg(test)]

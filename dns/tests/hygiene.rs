@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use common::sockets::{PATIENCE, Running, ask_tcp, ask_udp, framed, read_tcp, start};
-use common::{A, Request, check_frame, zones};
+use common::{A, Request, SOA, check_frame, zones, zones_with};
 use hickory_proto::op::{Message, ResponseCode};
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -115,6 +115,34 @@ async fn what_slips_keeps_the_code_of_its_answer() {
         assert_eq!(message.metadata.response_code, want);
         assert_eq!((message.answers.len(), message.authorities.len()), (0, 0));
     }
+    server.stop().await;
+}
+
+/// Who may be forged gets no more than twice what was sent, but for the SOA of a negative answer.
+#[tokio::test]
+async fn rfc5358_records_longer_than_twice_the_request_are_had_by_tcp() {
+    let limit = RateLimit { exempt: vec![], ..RateLimit::default() };
+    let config = DnsConfig { rate_limit: Some(limit), ..DnsConfig::default() };
+    let server = start(&["127.0.0.1:0", "[::1]:0"], config);
+    let addresses: Vec<String> = (1..=8).map(|index| format!("10.0.0.{index}")).collect();
+    server.responder.publish(zones_with(&addresses.iter().map(String::as_str).collect::<Vec<_>>()));
+    for request in [Request::new("nginx.xcc.test", A), Request::new("xcc.test", SOA).edns(1232)] {
+        for address in &server.addresses {
+            let reply = ask_udp(*address, &request.octets()).await;
+            check_frame(&request, &reply);
+            let message = Message::from_vec(&reply).unwrap();
+            assert!(message.metadata.truncation && message.answers.is_empty());
+            assert!(reply.len() <= 2 * request.octets().len());
+            let whole = Message::from_vec(&ask_tcp(*address, &request.octets()).await).unwrap();
+            assert!(!whole.metadata.truncation && !whole.answers.is_empty());
+        }
+    }
+    let negative = Request::new("none.xcc.test", A);
+    let reply = Message::from_vec(&ask_udp(server.addresses[0], &negative.octets()).await).unwrap();
+    assert_eq!((reply.metadata.truncation, reply.authorities.len()), (false, 1));
+    let truncated = "dns_truncated_total{transport=\"udp\"} ";
+    wait_counted(&server, truncated, 4).await;
+    assert_eq!(counted(&server, "dns_rate_limit_slipped_total "), 0);
     server.stop().await;
 }
 
@@ -239,8 +267,13 @@ async fn latency_is_sampled_into_a_histogram() {
     for _ in 0..64 {
         ask_udp(server.addresses[0], &Request::new("nginx.xcc.test", A).octets()).await;
     }
-    // One reply at a time, so that every request is a batch, the last one perhaps not noted yet.
-    wait_counted(&server, "dns_batch_seconds_bucket{le=\"+Inf\"} ", 4).await;
-    wait_counted(&server, "dns_batch_seconds_count ", 4).await;
+    ask_tcp(server.addresses[0], &Request::new("nginx.xcc.test", A).octets()).await;
+    // One reply at a time, so that every request is received alone, the last one perhaps not noted yet. Of TCP all count.
+    for (transport, count) in [("udp", 4), ("tcp", 1)] {
+        let bucket = format!("dns_answer_seconds_bucket{{le=\"+Inf\",transport=\"{transport}\"}} ");
+        wait_counted(&server, &bucket, count).await;
+        wait_counted(&server, &format!("dns_answer_seconds_count{{transport=\"{transport}\"}} "), count)
+            .await;
+    }
     server.stop().await;
 }

@@ -284,7 +284,7 @@ async fn tcp_messages_that_are_no_requests_end_the_connection() {
 }
 
 #[tokio::test]
-async fn tcp_connections_above_the_limit_are_closed() {
+async fn above_the_limit_the_tcp_connection_that_is_idle_for_longest_makes_room() {
     let server = start(&["127.0.0.1:0"], DnsConfig { tcp_connections_max: 2, ..DnsConfig::default() });
     server.responder.publish(zones());
     let request = Request::new("nginx.xcc.test", A);
@@ -295,12 +295,16 @@ async fn tcp_connections_above_the_limit_are_closed() {
         check_frame(&request, &read_tcp(&mut stream).await);
         open.push(stream);
     }
+    open[0].write_all(&framed(&request.octets())).await.unwrap();
+    check_frame(&request, &read_tcp(&mut open[0]).await);
     let mut third = TcpStream::connect(server.addresses[0]).await.unwrap();
-    assert!(is_closed(&mut third).await);
+    third.write_all(&framed(&request.octets())).await.unwrap();
+    check_frame(&request, &read_tcp(&mut third).await);
+    assert!(is_closed(&mut open[1]).await);
     let page = scrape(&server.metrics);
     assert!(page.contains("dns_tcp_connections 2\n"), "{page}");
-    assert!(page.contains("dns_tcp_connections_refused_total 1\n"), "{page}");
-    // UDP does not care, and those that are connected are served on.
+    assert!(page.contains("dns_tcp_connections_displaced_total 1\n"), "{page}");
+    // UDP does not care, and the others are served on.
     check_frame(&request, &ask_udp(server.addresses[0], &request.octets()).await);
     open[0].write_all(&framed(&request.octets())).await.unwrap();
     check_frame(&request, &read_tcp(&mut open[0]).await);
