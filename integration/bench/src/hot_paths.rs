@@ -37,6 +37,8 @@ pub enum HotPath {
     DnsHit,
     /// One that does not.
     DnsNxdomain,
+    /// A message that is made of compression pointers, each to the one before.
+    DnsPointers,
 }
 
 const DNS_NAMES: usize = 10_000;
@@ -48,6 +50,7 @@ impl HotPath {
             Self::Change100 | Self::Change10000 | Self::Push100 | Self::Push10000 => 200,
             Self::Listener1000 => 4,
             Self::DnsHit | Self::DnsNxdomain => 2_000,
+            Self::DnsPointers => 20,
         }
     }
 
@@ -59,8 +62,9 @@ impl HotPath {
             Self::Push100 => pushes(100, times),
             Self::Push10000 => pushes(10_000, times),
             Self::Listener1000 => listeners(1_000, times),
-            Self::DnsHit => queries(Mix::Hit, times),
-            Self::DnsNxdomain => queries(Mix::NxDomain, times),
+            Self::DnsHit => queries(&workload::requests(Mix::Hit, DNS_NAMES, 1), times),
+            Self::DnsNxdomain => queries(&workload::requests(Mix::NxDomain, DNS_NAMES, 1), times),
+            Self::DnsPointers => queries(&[pointers()], times),
         }
     }
 }
@@ -163,9 +167,20 @@ fn listeners(services: usize, times: usize) -> Result<()> {
     Ok(())
 }
 
-fn queries(mix: Mix, times: usize) -> Result<()> {
+/// As long as a datagram that is taken whole: hundreds of questions, each at a pointer that leads through all before it.
+fn pointers() -> Vec<u8> {
+    let mut message = vec![0, 7, 0, 0, 2, 168, 0, 0, 0, 0, 0, 0, 0];
+    let mut target = 12_u16;
+    while message.len() < 4095 {
+        let at = message.len() as u16;
+        message.extend((0xc000 | target).to_be_bytes());
+        target = at;
+    }
+    message
+}
+
+fn queries(requests: &[Vec<u8>], times: usize) -> Result<()> {
     let zones = workload::zones(DNS_NAMES, &[workload::GATEWAY.parse()?])?;
-    let requests = workload::requests(mix, DNS_NAMES, 1);
     let mut reply = Vec::new();
     for request in requests.iter().cycle().take(times) {
         let outcome = respond(Some(&zones), Transport::Udp, request, &mut reply);

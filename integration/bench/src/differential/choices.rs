@@ -32,6 +32,7 @@ const NOTIMP: u16 = 4;
 const REFUSED: u16 = 5;
 const BADVERS: u16 = 16;
 const CLASS_IN: u16 = 1;
+const TXT: u16 = 16;
 const ANY: u16 = 255;
 const AXFR: u16 = 252;
 const IXFR: u16 = 251;
@@ -39,9 +40,16 @@ const IXFR: u16 = 251;
 /// CD in the header's flags.
 const CD: u16 = 0x0010;
 
-/// What differs in a reply that is nothing but a code.
-const CODE_ALONE: &[Aspect] =
-    &[Aspect::Code, Aspect::Flags, Aspect::Answers, Aspect::Authorities, Aspect::Question, Aspect::Edns];
+/// What differs in a reply that is nothing but a code, and so is never too long.
+const CODE_ALONE: &[Aspect] = &[
+    Aspect::Code,
+    Aspect::Flags,
+    Aspect::Answers,
+    Aspect::Authorities,
+    Aspect::Question,
+    Aspect::Edns,
+    Aspect::Truncation,
+];
 
 /// All of them.
 pub const CHOICES: &[Choice] = &[
@@ -65,7 +73,7 @@ pub const CHOICES: &[Choice] = &[
     },
     Choice {
         reason: "ANY is answered with HINFO (RFC 8482, section 4.2), by others with all records",
-        aspects: &[Aspect::Answers, Aspect::Authorities],
+        aspects: &[Aspect::Answers, Aspect::Authorities, Aspect::Truncation],
         applies: |case| {
             case.question.record_type == ANY && case.ours.answers.len() == 1 && case.ours.code == 0
         },
@@ -79,6 +87,11 @@ pub const CHOICES: &[Choice] = &[
         reason: "BADVERS gives the question back, and DO (RFC 3225, section 3), and no bit that must be zero",
         aspects: &[Aspect::Question, Aspect::Flags, Aspect::Edns],
         applies: |case| case.ours.code == BADVERS && case.theirs.code == BADVERS,
+    },
+    Choice {
+        reason: "texts that nobody but people read go by TCP where they are more than twice as long as the question",
+        aspects: &[Aspect::Answers, Aspect::Truncation],
+        applies: |case| case.question.record_type == TXT && case.ours.truncated && !case.theirs.truncated,
     },
     Choice {
         reason: "CD is copied (RFC 4035, section 3); others clear it (section 3.1.6)",
@@ -117,7 +130,9 @@ mod tests {
             authorities,
             edns: None,
             truncated: false,
-            udp_octets: 50,
+            octets: 50,
+            additionals: 0,
+            opt: None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use anyhow::Result;
-use xcc_dns::{HttpsService, ZoneConfig, Zones};
+use xcc_dns::{ZoneConfig, Zones};
 use xcc_model::{Hostname, ZoneName};
 
 use crate::random::Random;
@@ -60,6 +60,13 @@ pub fn zones(random: &mut Random) -> Result<Zones> {
     for _ in 0..1 + random.below(4) {
         addresses.push(random.pick(&ADDRESSES).parse()?);
     }
+    // Of so many some fit into 512 octets and not others, and not into 1232 either.
+    if random.one_in(3) {
+        let count = 20 + random.below(80);
+        addresses.extend((0..count).map(|index| IpAddr::from([10, 1, 0, index as u8])));
+        addresses
+            .extend((0..count / 2).map(|index| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 1, 0, index as u16])));
+    }
     let apexes = APEXES.iter().map(|apex| ZoneName::parse(apex)).collect::<Result<_, _>>()?;
     let ttl_seconds = random.pick(&[5, 30, 300]);
     let name_server_addresses = vec!["10.9.9.9".parse()?, "2001:db8::9".parse()?];
@@ -72,8 +79,8 @@ pub fn zones(random: &mut Random) -> Result<Zones> {
     let texts = ["remote=east object=web/nginx", "remote=west object=\"odd\\name\""];
     let told = names.iter().filter(|_| random.one_in(2)).map(|name| (name, &texts[..])).collect::<Vec<_>>();
     let zones = zones.with_origins(told);
-    let https = HttpsService { alpn: vec!["h2".to_owned()], port: 8443 };
-    Ok(if random.one_in(2) { zones.with_https(Some(&https)) } else { zones })
+    let zones = zones.with_ports(names.iter().map(|name| (name, random.pick(&[443, 8443]))));
+    Ok(if random.one_in(2) { zones.with_https(&["h2".to_owned()]) } else { zones })
 }
 
 fn hostname(random: &mut Random) -> String {

@@ -85,27 +85,44 @@ impl Asked {
     }
 }
 
-/// Asks all servers the question and compares the replies of the others with ours, which is the first one.
+/// Asks all servers the question and compares the replies of the others with ours, which is the first one. What comes
+/// incomplete by UDP is asked for by TCP, too, as a resolver would.
 pub fn compare(servers: &[Asked], question: &Question, by_tcp: bool, findings: &mut Findings) -> Result<()> {
     let request = question.octets();
-    let mut replies = if by_tcp { ask_all_tcp(servers, &request)? } else { ask_all_udp(servers, &request)? };
-    // What is incomplete is asked for by TCP, as a resolver would.
-    if replies.iter().flatten().any(|reply| reply.truncated) && !by_tcp {
-        if replies.iter().flatten().any(|reply| reply.truncated && reply.udp_octets > 1232) {
-            findings.tell(format!("{question}: a truncated reply of more than 1232 octets"));
-        }
-        replies = ask_all_tcp(servers, &request)?;
-    }
     findings.asked += 1;
+    if !by_tcp {
+        let replies = ask_all_udp(servers, &request)?;
+        compare_replies(servers, question, false, &replies, findings);
+        if !replies.iter().flatten().any(|reply| reply.truncated) {
+            return Ok(());
+        }
+    }
+    let replies = ask_all_tcp(servers, &request)?;
+    compare_replies(servers, question, true, &replies, findings);
+    Ok(())
+}
+
+fn compare_replies(
+    servers: &[Asked],
+    question: &Question,
+    by_tcp: bool,
+    replies: &[Option<Reply>],
+    findings: &mut Findings,
+) {
+    let transport = if by_tcp { "TCP" } else { "UDP" };
+    let question_told = format!("{question} by {transport}");
     let mut replies = servers.iter().zip(replies);
-    let (_, ours) = replies.next().context("no server")?;
+    let Some((_, ours)) = replies.next() else { return };
+    if let Some(wrong) = ours.as_ref().and_then(|ours| ours.unsound(question, by_tcp)) {
+        findings.tell(format!("{question_told}: {wrong}"));
+    }
     for (server, theirs) in replies {
-        let (ours, theirs) = match (&ours, &theirs) {
+        let (ours, theirs) = match (ours, theirs) {
             (Some(ours), Some(theirs)) => (ours, theirs),
             (None, None) => continue,
             _ => {
                 let who = if theirs.is_none() { server.name } else { "xcc" };
-                findings.tell(format!("{question}: no reply of {who}"));
+                findings.tell(format!("{question_told}: no reply of {who}"));
                 continue;
             }
         };
@@ -123,11 +140,10 @@ pub fn compare(servers: &[Asked], question: &Question, by_tcp: bool, findings: &
             }
             None => {
                 let parts: Vec<String> = differences.into_values().collect();
-                findings.tell(format!("{question}\n  {}: {}", server.name, parts.join("; ")));
+                findings.tell(format!("{question_told}\n  {}: {}", server.name, parts.join("; ")));
             }
         }
     }
-    Ok(())
 }
 
 fn ask_all_udp(servers: &[Asked], request: &[u8]) -> Result<Vec<Option<Reply>>> {

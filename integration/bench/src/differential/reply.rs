@@ -6,10 +6,12 @@ use anyhow::Result;
 use hickory_proto::op::Message;
 use hickory_proto::rr::Record;
 
+use crate::differential::generate::Question;
+
 /// What is compared of a reply.
 ///
 /// Not the additional section, which nobody asked for and each server fills as it likes, nor EDNS options and payload
-/// size, nor the order of records.
+/// size, nor the order of records. What ours may have of them is checked by itself ([`Reply::unsound`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
     /// The response code with EDNS' upper bits.
@@ -27,7 +29,11 @@ pub struct Reply {
     /// TC.
     pub truncated: bool,
     /// The length.
-    pub udp_octets: usize,
+    pub octets: usize,
+    /// How many records the additional section has, without OPT.
+    pub additionals: usize,
+    /// The payload size that OPT tells, and how many options it has.
+    pub opt: Option<(u16, usize)>,
 }
 
 /// A part of a reply that may differ.
@@ -52,6 +58,9 @@ pub enum Aspect {
 /// TC in the header's flags.
 const TC: u16 = 0x0200;
 const CODE: u16 = 0x000f;
+/// Longest reply over UDP, and what OPT says that we take (DNS flag day 2020).
+const UDP_OCTETS_MAX: u16 = 1232;
+const NS: u16 = 2;
 
 impl Reply {
     /// Reads the reply to a request.
@@ -70,8 +79,33 @@ impl Reply {
             authorities: texts(&message.authorities),
             edns: message.edns.as_ref().map(|edns| (edns.version(), edns.flags().dnssec_ok)),
             truncated: field(2) & TC != 0,
-            udp_octets: octets.len(),
+            octets: octets.len(),
+            additionals: message.additionals.len(),
+            opt: message.edns.as_ref().map(|edns| (edns.max_payload(), edns.options().as_ref().len())),
         })
+    }
+
+    /// What is wrong with a reply of ours by itself.
+    pub fn unsound(&self, question: &Question, by_tcp: bool) -> Option<String> {
+        let taken = question.edns.as_ref().map_or(512, |edns| edns.payload.clamp(512, UDP_OCTETS_MAX));
+        let limit = if by_tcp { usize::from(u16::MAX) } else { usize::from(taken) };
+        let modest = 2 * question.octets().len();
+        let wrong = [
+            (self.octets > limit, "is longer than the client takes"),
+            (by_tcp && self.truncated, "is truncated over TCP"),
+            (self.truncated && !self.answers.is_empty(), "is truncated and has answers"),
+            (
+                self.opt.is_some() != question.edns.is_some(),
+                "has OPT though the question has none, or the other way round",
+            ),
+            (self.opt.is_some_and(|opt| opt != (UDP_OCTETS_MAX, 0)), "has another payload size, or options"),
+            (
+                self.additionals > 0 && (question.record_type != NS || !by_tcp && self.octets > modest),
+                "has additional records that nobody wants",
+            ),
+        ];
+        let wrong = wrong.into_iter().find_map(|(is_wrong, what)| is_wrong.then_some(what))?;
+        Some(format!("ours {wrong}: {self:?}"))
     }
 
     /// What is different in theirs, with both sides in words.
