@@ -30,12 +30,15 @@ pub(crate) struct ConnectionMetrics {
 
 #[derive(Default)]
 struct Open {
-    /// By the turn in which they were used last: the first has been idle for longest.
-    connections: BTreeMap<u64, Connection>,
+    /// The first makes room: one that was never used before all others, then the one that has been idle for longest.
+    connections: BTreeMap<Turn, Connection>,
     /// How many of them each network has, none of them 0.
     clients: HashMap<IpAddr, usize>,
     next_turn: u64,
 }
+
+/// Whether a connection was used, and when it was opened or used last, counted.
+type Turn = (bool, u64);
 
 struct Connection {
     client: IpAddr,
@@ -45,7 +48,7 @@ struct Connection {
 /// One open connection.
 pub(crate) struct Permit {
     connections: Arc<Connections>,
-    turn: u64,
+    turn: Turn,
     displaced: CancellationToken,
 }
 
@@ -54,12 +57,13 @@ impl Connections {
         Arc::new(Self { limit, limit_per_client, metrics, open: Mutex::default() })
     }
 
-    /// None when the client's network has too many. When there are too many in all, the one that has been idle for longest
-    /// makes room (RFC 7766, section 6.2.3: a server may close idle connections when it needs to).
+    /// None when the client's network has too many. When there are too many in all, one that was never used makes room, or else
+    /// the one that has been idle for longest (RFC 7766, section 6.2.3: a server may close idle connections when it needs to).
     pub(crate) fn admit(self: &Arc<Self>, client: IpAddr) -> Option<Permit> {
         let client = network(client);
         let mut open = self.lock();
-        if self.limit == 0 || open.clients.get(&client).is_some_and(|held| *held >= self.limit_per_client) {
+        let held = open.clients.get(&client).copied().unwrap_or(0);
+        if self.limit == 0 || held >= self.limit_per_client {
             self.metrics.refused.inc();
             return None;
         }
@@ -72,7 +76,7 @@ impl Connections {
         }
         let displaced = CancellationToken::new();
         *open.clients.entry(client).or_default() += 1;
-        let turn = open.insert(Connection { client, displaced: displaced.clone() });
+        let turn = open.insert(false, Connection { client, displaced: displaced.clone() });
         self.tell(&open);
         Some(Permit { connections: self.clone(), turn, displaced })
     }
@@ -87,15 +91,15 @@ impl Connections {
 }
 
 impl Open {
-    /// Puts the connection at the end; its turn.
-    fn insert(&mut self, connection: Connection) -> u64 {
-        let turn = self.next_turn;
+    /// Puts the connection behind all others that were used, or not used, as it was; its turn.
+    fn insert(&mut self, used: bool, connection: Connection) -> Turn {
+        let turn = (used, self.next_turn);
         self.next_turn += 1;
         self.connections.insert(turn, connection);
         turn
     }
 
-    fn remove(&mut self, turn: u64) -> Option<Connection> {
+    fn remove(&mut self, turn: Turn) -> Option<Connection> {
         let connection = self.connections.remove(&turn)?;
         match self.clients.get_mut(&connection.client) {
             Some(held) if *held > 1 => *held -= 1,
@@ -106,11 +110,11 @@ impl Open {
 }
 
 impl Permit {
-    /// The connection has been used.
+    /// The connection is used: there are whole requests.
     pub(crate) fn touch(&mut self) {
         let mut open = self.connections.lock();
         if let Some(connection) = open.connections.remove(&self.turn) {
-            self.turn = open.insert(connection);
+            self.turn = open.insert(true, connection);
         }
     }
 
@@ -171,7 +175,10 @@ mod tests {
         let client = |index: usize| format!("192.0.2.{index}");
         let mut permits: Vec<Permit> =
             (0..3).map(|index| admit(&connections, &client(index)).unwrap()).collect();
-        permits[0].touch();
+        for index in [2, 1, 0] {
+            permits[index].touch();
+        }
+        permits[2].touch();
         permits.push(admit(&connections, &client(3)).unwrap());
         let displaced: Vec<bool> = permits.iter().map(|permit| permit.displaced().is_cancelled()).collect();
         assert_eq!(displaced, [false, true, false, false]);
@@ -179,11 +186,16 @@ mod tests {
         permits[1].touch();
         drop(permits.remove(1));
         assert_eq!(connections.metrics.open.get(), 3);
+        // Who was never asked anything goes before those who were, whoever came last.
         permits.push(admit(&connections, &client(4)).unwrap());
-        assert!(permits[1].displaced().is_cancelled());
+        let displaced: Vec<bool> = permits.iter().map(|permit| permit.displaced().is_cancelled()).collect();
+        assert_eq!(displaced, [false, false, true, false]);
         assert_eq!(connections.metrics.displaced.get(), 2);
         drop(permits);
         assert!(connections.lock().clients.is_empty());
-        assert!(admit(&Connections::new(0, 3, ConnectionMetrics::default()), "192.0.2.1").is_none());
+        for (limit, limit_per_client) in [(0, 3), (3, 0)] {
+            let none = Connections::new(limit, limit_per_client, ConnectionMetrics::default());
+            assert!(admit(&none, "192.0.2.1").is_none());
+        }
     }
 }

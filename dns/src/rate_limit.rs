@@ -23,8 +23,10 @@ const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
 const PREFIX_V4: u8 = 24;
 const PREFIX_V6: u8 = 56;
 const MICROSECONDS: u64 = 1_000_000;
+/// How far the clock readings of two threads may be apart, in microseconds: each reads it once for a batch.
+const SKEW: u64 = 60 * MICROSECONDS;
 /// Longest list of networks that are not limited: it is walked for each answer.
-const EXEMPT_MAX: usize = 64;
+const EXEMPT_MAX: usize = 256;
 
 /// How often one network (/24 or /56) is answered over UDP, and at what length: of more than twice the request, an answer says
 /// only that it can be had by TCP. A negative answer is sent all the same, for its SOA (RFC 2308), and counts as several.
@@ -37,7 +39,7 @@ pub struct RateLimit {
     /// Of the requests over the limit, one in so many is answered with TC, so that an honest client comes by TCP; the
     /// rest is dropped. 1 drops nothing, 0 everything.
     pub slip: u32,
-    /// Networks that are not limited; the first 64 are taken.
+    /// Networks that are not limited; the first 256 are taken.
     pub exempt: Vec<IpNet>,
 }
 
@@ -144,8 +146,8 @@ impl Limiter {
         let now = now.saturating_duration_since(self.start).as_micros() as u64 & TIME_MASK;
         let held = slot.load(Ordering::Relaxed);
         let ahead = held.wrapping_sub(now) & TIME_MASK;
-        // A time in the past reads as one farther ahead than any that is stored.
-        let ahead = if held & !TIME_MASK == mark && ahead <= self.burst { ahead } else { 0 };
+        // A time in the past reads as one farther ahead than any that is stored, by this thread or one whose clock is ahead.
+        let ahead = if held & !TIME_MASK == mark && ahead <= self.burst + SKEW { ahead } else { 0 };
         if ahead + cost > self.burst.max(cost) {
             return false;
         }
@@ -259,6 +261,17 @@ mod tests {
             let now = limiter.start + Duration::from_secs(days * 86_400);
             assert_eq!(sent(&limiter, "198.51.100.1", 100, 60, now), 20, "after {days} days");
         }
+    }
+
+    #[test]
+    fn threads_whose_clocks_differ_share_one_bucket() {
+        let limiter = limiter(2);
+        let late = limiter.start + Duration::from_secs(100);
+        assert_eq!(sent(&limiter, "198.51.100.1", 100, 60, late), 20);
+        for earlier in [Duration::from_micros(10), Duration::from_secs(1)] {
+            assert_eq!(sent(&limiter, "198.51.100.1", 100, 60, late - earlier), 0, "{earlier:?}");
+        }
+        assert_eq!(sent(&limiter, "198.51.100.1", 100, 60, late), 0);
     }
 
     #[test]

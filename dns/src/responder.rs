@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwapOption, Guard};
 
 use crate::answer::{Answer, Records, Soa};
+use crate::fast::FLAG_AUTHORITATIVE;
 use crate::record_type::RecordType;
 use crate::request::{Edns, NoRequest, Request};
 use crate::zone::Zones;
@@ -17,9 +18,11 @@ pub(crate) const UDP_PAYLOAD_OCTETS: u16 = 1232;
 /// UDP reply that every client takes (RFC 1035, section 4.2.1); a smaller size in OPT means this one
 /// (RFC 6891, section 6.2.3).
 const UDP_PAYLOAD_OCTETS_MIN: u16 = 512;
-/// How many times as long as its request a reply should be at most, where the protocol leaves the choice. It leaves none
-/// for a negative answer's SOA, nor for all addresses of a name.
+/// How many times as long as its request a reply should be at most. The SOA of a negative answer is longer: without it nobody
+/// can remember the answer. So are records for clients that are not limited, who are taken for those that they say they are.
 pub(crate) const AMPLIFICATION_MAX: usize = 2;
+/// Where the header has AA.
+const FLAGS: usize = 2;
 /// Where a message tells how many records its answer section has (RFC 1035, section 4.1.1).
 const ANSWER_COUNT: Range<usize> = 6..8;
 /// The only class that there is anything in (RFC 1035, section 3.2.4).
@@ -147,14 +150,18 @@ pub(crate) fn has_records(reply: &[u8]) -> bool {
     reply.get(ANSWER_COUNT).is_some_and(|count| *count != [0, 0])
 }
 
-/// Replaces the reply by one that has its code and else says only that it is incomplete, so that an honest client asks again
+/// Replaces the reply by one that has its code and AA and else says only that it is incomplete, so that an honest client asks again
 /// by TCP. NSD keeps the code, too.
 pub(crate) fn truncate(request: &[u8], rcode: Rcode, reply: &mut Vec<u8>) {
     let Ok(request) = Request::read(request) else { return };
+    let authoritative = reply.get(FLAGS).copied().unwrap_or_default() & FLAG_AUTHORITATIVE;
     reply.clear();
     let limit = usize::from(UDP_PAYLOAD_OCTETS_MIN);
     let limit = Limit { octets: limit, additional_octets: limit };
     fast::write(&request, &Reply { rcode, body: Body::Truncated }, limit, reply);
+    if let Some(flags) = reply.get_mut(FLAGS) {
+        *flags |= authoritative;
+    }
 }
 
 fn respond_with(

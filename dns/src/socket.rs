@@ -42,7 +42,9 @@ pub(crate) fn udp(address: SocketAddr, v6_only: bool) -> io::Result<UdpSocket> {
             SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
         }
     }
-    keep_whole(&socket, address)?;
+    if let Err(error) = keep_whole(&socket, address) {
+        tracing::debug!(%error, "replies may go in fragments where a path is said to be narrow");
+    }
     bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
     Ok(UdpSocket::from(socket))
 }

@@ -97,7 +97,6 @@ impl Connection<'_> {
             if answered > 0 {
                 requests.drain(..answered);
                 requests.shrink_to(REQUESTS_OCTETS);
-                self.permit.touch();
                 deadline = Instant::now() + self.service.idle_timeout;
             }
         }
@@ -106,7 +105,8 @@ impl Connection<'_> {
     /// Answers all whole messages at the start of the buffer; how many octets they took.
     async fn answer(&mut self, requests: &[u8]) -> io::Result<usize> {
         let (mut replies, mut reply) = (Vec::new(), Vec::new());
-        let (start, mut answered) = (Instant::now(), 0);
+        // Without the time that a client takes to read.
+        let (mut took, mut since, mut answered) = (Duration::ZERO, Instant::now(), 0);
         let mut rest = requests;
         while let Some((length, after)) = rest.split_first_chunk::<LENGTH_OCTETS>() {
             let length = usize::from(u16::from_be_bytes(*length));
@@ -125,13 +125,18 @@ impl Connection<'_> {
             replies.extend_from_slice(&reply_length.to_be_bytes());
             replies.append(&mut reply);
             answered += 1;
+            if answered == 1 {
+                self.permit.touch();
+            }
             rest = after;
             if replies.len() > REPLIES_OCTETS_MAX {
+                took += since.elapsed();
                 self.send(&mut replies).await?;
+                since = Instant::now();
             }
         }
+        self.service.shard.latency(Transport::Tcp).observe(took + since.elapsed(), answered);
         self.send(&mut replies).await?;
-        self.service.shard.latency(Transport::Tcp).observe(start.elapsed(), answered);
         Ok(requests.len() - rest.len())
     }
 

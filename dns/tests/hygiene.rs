@@ -132,6 +132,7 @@ async fn rfc5358_records_longer_than_twice_the_request_are_had_by_tcp() {
             check_frame(&request, &reply);
             let message = Message::from_vec(&reply).unwrap();
             assert!(message.metadata.truncation && message.answers.is_empty());
+            assert!(message.metadata.authoritative);
             assert!(reply.len() <= 2 * request.octets().len());
             let whole = Message::from_vec(&ask_tcp(*address, &request.octets()).await).unwrap();
             assert!(!whole.metadata.truncation && !whole.answers.is_empty());

@@ -20,8 +20,8 @@ use xcc_dns::{Responder, Zones};
 use xcc_envoy::Omitted;
 use xcc_kube::importing::{ImportStatus, ServiceAddresses};
 use xcc_model::{
-    Diagnostic, Hostname, ImportPolicy, Inventory, Merge, RemoteName, RemoteView, ServiceTable, Touched,
-    Update,
+    Change, Diagnostic, Hostname, ImportPolicy, Inventory, Merge, RemoteName, RemoteView, ServiceTable,
+    Touched, Update,
 };
 use xcc_xds::{Clients, Refusal};
 
@@ -222,22 +222,29 @@ impl Pipeline {
         }
     }
 
-    /// What is known of remotes, to be kept for the next start. Of one that has not told everything, now or to an earlier
-    /// process, nothing is: kept in part, it would not be waited for.
+    /// What is known of remotes that have told this process everything. Of others nothing is: kept in part, a remote would not
+    /// be waited for.
     fn known(&self) -> Vec<Update> {
+        self.known_if(|_| false)
+    }
+
+    /// The same with what this pod's earlier process knew of remotes that have not told this one everything.
+    fn known_or_recalled(&self) -> Vec<Update> {
+        self.known_if(|name| self.first_sync.has_recalled(name))
+    }
+
+    fn known_if(&self, is_known: impl Fn(&RemoteName) -> bool) -> Vec<Update> {
         let remotes = self.inventory.remotes();
-        let is_known = |name: &RemoteName| {
-            remotes.get(name).is_some_and(|it| it.synced) || self.first_sync.has_recalled(name)
-        };
+        let is_synced = |name: &RemoteName| remotes.get(name).is_some_and(|it| it.synced);
         let mut updates = self.inventory.recall();
-        updates.retain(|update| is_known(&update.remote));
+        updates.retain(|update| is_synced(&update.remote) || is_known(&update.remote));
         updates
     }
 
     fn save(&mut self, now: Instant) {
         self.save_at = None;
         if let Some(state) = &self.connections.state
-            && let Err(error) = tokio::task::block_in_place(|| state.save(&self.known()))
+            && let Err(error) = tokio::task::block_in_place(|| state.save(&self.known_or_recalled()))
         {
             warn!("the state is not kept, and is tried again: {error:#}");
             self.save_at = Some(now + SAVE_RETRY);
@@ -256,15 +263,16 @@ impl Pipeline {
 
     /// NS and SOA name a server, and this is where it is.
     fn take_name_server_addresses(&mut self) {
-        let addresses =
-            self.connections.name_server_addresses.borrow_and_update().clone().unwrap_or_default();
-        if addresses.is_empty() {
-            warn!(
-                "the zones' name server has no address, and resolvers that follow NS records find none: give --dns-name-server"
-            );
-        } else {
-            info!(?addresses, "addresses of the zones' name server");
+        let addresses = self.connections.name_server_addresses.borrow_and_update().clone();
+        match addresses.as_deref() {
+            // A Service that is not known yet.
+            None => {}
+            Some([]) => warn!(
+                "the zones' name server has no address, and resolvers that follow NS records find none: see --dns-name-server and --dns-service"
+            ),
+            Some(addresses) => info!(?addresses, "addresses of the zones' name server"),
         }
+        let addresses = addresses.unwrap_or_default();
         self.zones = self.zones.with_name_server(&addresses);
         self.serve_zones();
     }
@@ -280,6 +288,9 @@ impl Pipeline {
         let mut taken = 0;
         while let Some(update) = next {
             let remote = update.remote.clone();
+            if update.changes.iter().any(|change| matches!(change, Change::Removed)) {
+                self.first_sync.forget(&remote);
+            }
             let touched = self.inventory.apply(update);
             if touched.any() {
                 *self.touched.entry(remote).or_default() |= touched;

@@ -31,16 +31,17 @@ pub(crate) struct DnsArgs {
     #[arg(long, env = "XCC_DNS_SERVICE", value_name = "NAMESPACE/NAME", default_value = DnsConfigOptions::DNS_SERVICE)]
     pub(crate) dns_service: ObjectName,
 
-    /// UDP sockets, each with a thread of its own [default: one for each processor, up to 8].
+    /// UDP sockets of each address, each with a thread of its own [default: one for each processor, up to 8].
     #[arg(long, env = "XCC_DNS_UDP_SOCKETS", value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=64))]
     dns_udp_sockets: Option<u16>,
 
-    /// Most TCP connections at one time.
+    /// Most TCP connections at one time; for one more, one that is idle is closed.
     #[arg(long, env = "XCC_DNS_TCP_CONNECTIONS", value_name = "NUMBER", default_value_t = 512)]
     dns_tcp_connections: u16,
 
     /// Answers over UDP that one network (/24 or /56) gets each second; over that every second query is told to come by
-    /// TCP, the others are dropped. 0: no limit.
+    /// TCP, the others are dropped. Records of more than twice the query's length are had by TCP alone. 0: no limit of
+    /// either kind.
     #[arg(long, env = "XCC_DNS_RATE_LIMIT", value_name = "ANSWERS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     dns_rate_limit: u32,
 

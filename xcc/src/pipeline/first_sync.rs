@@ -54,6 +54,13 @@ impl FirstSync {
         self.recalled.insert(remote);
     }
 
+    /// The remote is gone. One that comes with its name is another one.
+    pub(super) fn forget(&mut self, remote: &RemoteName) {
+        for remotes in [&mut self.unsynced, &mut self.recalled, &mut self.doubted] {
+            remotes.remove(remote);
+        }
+    }
+
     /// Whether an earlier process knew the remote.
     pub(super) fn has_recalled(&self, remote: &RemoteName) -> bool {
         self.recalled.contains(remote)

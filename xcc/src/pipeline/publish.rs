@@ -111,7 +111,7 @@ impl Pipeline {
     }
 
     /// Says at `_xcc.<name>` where names come from, for people who wonder, and in HTTPS records where clients connect to.
-    fn tell_details(&mut self, names: &[Hostname]) {
+    pub(super) fn tell_details(&mut self, names: &[Hostname]) {
         let texts: Vec<(&Hostname, Vec<String>)> = names
             .iter()
             .filter_map(|name| {

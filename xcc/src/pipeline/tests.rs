@@ -21,9 +21,14 @@ fn remote(name: &str) -> RemoteName {
 
 /// What a remote has told that exports one name.
 fn told(name: &str, hostname: &str) -> Update {
+    told_on(name, hostname, 443)
+}
+
+/// The same for clients of this port.
+fn told_on(name: &str, hostname: &str, port: u16) -> Update {
     let export = ServiceExport {
         hostname: Hostname::parse(hostname).unwrap(),
-        port: 443.try_into().unwrap(),
+        port: port.try_into().unwrap(),
         created_seconds: None,
     };
     let address =
@@ -150,9 +155,39 @@ async fn only_what_is_known_in_full_is_kept() {
     assert_eq!(*start.changes.borrow(), 0, "what was kept before is better");
     start.published(LONG);
     assert_eq!(*start.changes.borrow(), 1);
-    assert_eq!(start.kept(), ["east", "west"]);
+    assert_eq!(start.kept(), ["west"], "of east the replicas may know more than this one");
     start.tell(synced(told("north", "north.xcc.test")));
     start.published(LONG);
-    assert_eq!(start.kept(), ["east", "north", "west"]);
+    assert_eq!(start.kept(), ["north", "west"]);
     assert_eq!(*start.changes.borrow(), 2);
+}
+
+#[tokio::test]
+async fn a_remote_that_is_made_again_is_another_one() {
+    let mut start = Start::new(vec![told("east", "old.xcc.test")], true);
+    start.list(&["east"]);
+    let on_disk = |start: &Start| start.pipeline.known_or_recalled().len();
+    assert_eq!(on_disk(&start), 1);
+    start.tell(Update { remote: remote("east"), changes: vec![Change::Removed] });
+    start.tell(told("east", "new.xcc.test"));
+    assert_eq!(on_disk(&start), 0, "it has not told everything");
+    start.tell(synced(told("east", "new.xcc.test")));
+    assert_eq!(on_disk(&start), 1);
+}
+
+#[tokio::test]
+async fn https_records_name_the_port_that_clients_connect_to() {
+    let mut start = Start::new(vec![], true);
+    start.list(&["east", "west"]);
+    start.tell(synced(told_on("east", "a.xcc.test", 8443)));
+    start.tell(synced(told("west", "b.xcc.test")));
+    start.published(Duration::ZERO);
+    let names = ["a.xcc.test", "b.xcc.test"].map(|name| Hostname::parse(name).unwrap());
+    let zones = start.pipeline.zones.with_https(&["h2".to_owned()]).with_changes(&names, []);
+    start.pipeline.zones = zones;
+    start.pipeline.tell_details(&names);
+    let records: Vec<String> = start.pipeline.zones.dump();
+    let https = |name: &str| records.iter().any(|line| line.starts_with(name) && line.ends_with("000220fb"));
+    assert!(https("a.xcc.test. 30 IN HTTPS "), "{records:?}");
+    assert!(!https("b.xcc.test. 30 IN HTTPS "), "443 need not be said");
 }
