@@ -70,9 +70,20 @@ impl Asked {
         Ok(None)
     }
 
+    /// The reply over TCP; none when there is none, again and again: NSD closes connections when its next process takes over.
     fn ask_tcp(&self, request: &[u8]) -> Result<Option<Vec<u8>>> {
+        for _ in 0..ATTEMPTS {
+            let reply = self.ask_tcp_once(request)?;
+            if reply.is_some() {
+                return Ok(reply);
+            }
+        }
+        Ok(None)
+    }
+
+    fn ask_tcp_once(&self, request: &[u8]) -> Result<Option<Vec<u8>>> {
         let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(REPLY_PATIENCE * ATTEMPTS as u32))?;
+        stream.set_read_timeout(Some(REPLY_PATIENCE))?;
         let length = u16::try_from(request.len())?.to_be_bytes();
         stream.write_all(&[&length, request].concat())?;
         let mut length = [0; 2];
