@@ -2,15 +2,15 @@
 //! together cannot keep out who comes next.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipnet::Ipv6Net;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio_util::sync::CancellationToken;
 
-/// The network that an IPv6 client is counted with: what one customer usually has.
-const PREFIX_V6: u32 = 56;
+use crate::rate_limit::PREFIX_V6;
 
 /// Counts open connections.
 pub(crate) struct Connections {
@@ -132,12 +132,10 @@ impl Drop for Permit {
     }
 }
 
+/// What a client is counted with: an IPv4 address, or the first one of an IPv6 network.
 fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
-        IpAddr::V6(address) => {
-            let shift = Ipv6Addr::BITS - PREFIX_V6;
-            Ipv6Addr::from_bits(address.to_bits() >> shift << shift).into()
-        }
+        IpAddr::V6(address) => Ipv6Net::new_assert(address, PREFIX_V6).network().into(),
         v4 => v4,
     }
 }

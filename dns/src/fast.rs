@@ -14,7 +14,7 @@ use crate::request::{
 use crate::responder::{Body, Limit, Reply, UDP_PAYLOAD_OCTETS};
 
 /// AA in the header's third octet.
-pub(crate) const FLAG_AUTHORITATIVE: u8 = 0x04;
+const FLAG_AUTHORITATIVE: u8 = 0x04;
 /// TC in the header's third octet.
 const FLAG_TRUNCATED: u8 = 0x02;
 /// A compression pointer's mark (RFC 1035, section 4.1.4).

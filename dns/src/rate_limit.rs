@@ -21,7 +21,7 @@ const TIME_BITS: u32 = 44;
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
 /// The network that a client is counted with: what one customer usually has.
 const PREFIX_V4: u8 = 24;
-const PREFIX_V6: u8 = 56;
+pub(crate) const PREFIX_V6: u8 = 56;
 const MICROSECONDS: u64 = 1_000_000;
 /// How far the clock readings of two threads may be apart, in microseconds: each reads it once for a batch.
 const SKEW: u64 = 60 * MICROSECONDS;

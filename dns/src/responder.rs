@@ -7,7 +7,6 @@ use std::sync::Arc;
 use arc_swap::{ArcSwapOption, Guard};
 
 use crate::answer::{Answer, Records, Soa};
-use crate::fast::FLAG_AUTHORITATIVE;
 use crate::record_type::RecordType;
 use crate::request::{Edns, NoRequest, Request};
 use crate::zone::Zones;
@@ -21,8 +20,6 @@ const UDP_PAYLOAD_OCTETS_MIN: u16 = 512;
 /// How many times as long as its request a reply should be at most. The SOA of a negative answer is longer: without it nobody
 /// can remember the answer. So are records for clients that are not limited, who are taken for those that they say they are.
 pub(crate) const AMPLIFICATION_MAX: usize = 2;
-/// Where the header has AA.
-const FLAGS: usize = 2;
 /// Where a message tells how many records its answer section has (RFC 1035, section 4.1.1).
 const ANSWER_COUNT: Range<usize> = 6..8;
 /// The only class that there is anything in (RFC 1035, section 3.2.4).
@@ -154,14 +151,10 @@ pub(crate) fn has_records(reply: &[u8]) -> bool {
 /// by TCP. NSD keeps the code, too.
 pub(crate) fn truncate(request: &[u8], rcode: Rcode, reply: &mut Vec<u8>) {
     let Ok(request) = Request::read(request) else { return };
-    let authoritative = reply.get(FLAGS).copied().unwrap_or_default() & FLAG_AUTHORITATIVE;
     reply.clear();
     let limit = usize::from(UDP_PAYLOAD_OCTETS_MIN);
     let limit = Limit { octets: limit, additional_octets: limit };
     fast::write(&request, &Reply { rcode, body: Body::Truncated }, limit, reply);
-    if let Some(flags) = reply.get_mut(FLAGS) {
-        *flags |= authoritative;
-    }
 }
 
 fn respond_with(
@@ -256,9 +249,9 @@ impl Reply<'_> {
         Self { rcode, body: Body::Empty }
     }
 
-    /// AA: what is said comes from our own zones (RFC 1035, section 4.1.1).
+    /// AA: what is said comes from our own zones (RFC 1035, section 4.1.1). All other codes say why nothing is.
     pub(crate) fn is_authoritative(&self) -> bool {
-        !matches!(self.body, Body::Empty | Body::Truncated)
+        matches!(self.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) struct Table<V, S = RandomState> {
 }
 
 /// One cache line.
+#[derive(Clone)]
 #[repr(align(64))]
 enum Tree<V> {
     Branch(Arc<[Self; BRANCH_CHILDREN]>),
@@ -213,15 +214,6 @@ impl<V: Clone> Leaf<V> {
         }
         let source = |place| if place == index { last } else { place };
         self.entries = (0..last).map(|place| self.entries[source(place)].clone()).collect();
-    }
-}
-
-impl<V: Clone> Clone for Tree<V> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Branch(children) => Self::Branch(children.clone()),
-            Self::Leaf(leaf) => Self::Leaf(leaf.clone()),
-        }
     }
 }
 

@@ -138,7 +138,9 @@ impl Zones {
     pub fn with_ports<'a>(&self, ports: impl IntoIterator<Item = (&'a Hostname, u16)>) -> Self {
         let mut zones = self.clone();
         for (hostname, port) in ports {
-            zones.set_port(hostname, port);
+            if let Some((name, apex)) = zones.place(hostname) {
+                zones.set_port(&name, apex, port);
+            }
         }
         zones.hashed()
     }
@@ -165,7 +167,9 @@ impl Zones {
     ) -> Self {
         let mut zones = self.clone();
         for (hostname, texts) in origins {
-            zones.set_origins(hostname, RrSet::txt(texts.iter().map(AsRef::as_ref)));
+            if let Some((name, apex)) = zones.place(hostname) {
+                zones.set_origins(&name, apex, RrSet::txt(texts.iter().map(AsRef::as_ref)));
+            }
         }
         zones.hashed()
     }
@@ -278,15 +282,14 @@ impl Zones {
         if !self.is_name(name.as_wire()) {
             return;
         }
-        self.set_origins(hostname, None);
-        self.set_port(hostname, HTTPS_PORT);
+        self.set_origins(&name, apex, None);
+        self.set_port(&name, apex, HTTPS_PORT);
         self.clear(&name, apex);
         self.names -= 1;
         self.names_hash = self.names_hash.wrapping_sub(xxh3_64(name.as_wire()));
     }
 
-    fn set_port(&mut self, hostname: &Hostname, port: u16) {
-        let Some((name, apex)) = self.place(hostname) else { return };
+    fn set_port(&mut self, name: &Name, apex: usize, port: u16) {
         let Some(before) = self.nodes.get(name.as_wire()).and_then(Node::port) else { return };
         if port == before {
             return;
@@ -302,8 +305,7 @@ impl Zones {
         }
     }
 
-    fn set_origins(&mut self, hostname: &Hostname, texts: Option<RrSet>) {
-        let Some((name, apex)) = self.place(hostname) else { return };
+    fn set_origins(&mut self, name: &Name, apex: usize, texts: Option<RrSet>) {
         if !self.is_name(name.as_wire()) {
             return;
         }

@@ -23,6 +23,12 @@ lock() {
     flock 9
 }
 
+# Runs a command in a network namespace of its own. Whoever is not root is it in a user namespace of their own, where the
+# kernel lets them.
+in_network_namespace() {
+    unshare --net $([[ $(id -u) -eq 0 ]] || echo --map-root-user) "$@"
+}
+
 # Installs Debian packages: only as root, only on a machine that has apt-get, else it says what to do.
 install_packages() {
     if [[ $(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null; then

@@ -52,6 +52,5 @@ if [[ ${1-} == --inside ]]; then
 fi
 [[ $# -eq 1 ]] || fail "usage: reply-source.sh DNS-SERVER"
 "$root/integration/tools/install-dig.sh"
-# Whoever is not root is it in a user namespace of their own, where the kernel lets them.
-timeout 120 unshare --net $([[ $(id -u) -eq 0 ]] || echo --map-root-user) "$0" --inside "$(realpath "$1")"
+in_network_namespace timeout 120 "$0" --inside "$(realpath "$1")"
 say "each reply came from the address that was asked"

@@ -71,8 +71,7 @@ if ! command -v zonemaster-cli >/dev/null; then
     lock apt
     install_packages zonemaster-cli
 fi
-# Whoever is not root is it in a user namespace of their own, where the kernel lets them.
-findings=$(timeout 300 unshare --net $([[ $(id -u) -eq 0 ]] || echo --map-root-user) "$0" --inside "$(realpath "$1")" 2>&1) || fail "zonemaster-cli failed: $findings"
+findings=$(in_network_namespace timeout 300 "$0" --inside "$(realpath "$1")" 2>&1) || fail "zonemaster-cli failed: $findings"
 known=$(printf '%s\n' "${expected[@]}" | sort)
 bad=$(tags 'NOTICE|WARNING|ERROR|CRITICAL')
 new=$(comm -23 <(echo "$bad") <(echo "$known"))

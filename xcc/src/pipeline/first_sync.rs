@@ -1,7 +1,7 @@
 //! When the first publication may go out. A table that lacks what gateways have already, since a remote has not told it yet,
 //! would take those names away from them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,10 +18,9 @@ pub(super) struct FirstSync {
     unsynced: BTreeSet<RemoteName>,
     /// Whether it is known which remotes there are.
     listed: bool,
-    /// The remotes that are known from an earlier process.
-    recalled: BTreeSet<RemoteName>,
-    /// Those of them that are waited for all the same.
-    doubted: BTreeSet<RemoteName>,
+    /// The remotes that are known from an earlier process, and whether that was this one's own: the others are waited for all the
+    /// same.
+    recalled: BTreeMap<RemoteName, bool>,
     deadline: Instant,
     over: bool,
 }
@@ -32,8 +31,7 @@ impl FirstSync {
         Self {
             unsynced: remotes,
             listed,
-            recalled: BTreeSet::new(),
-            doubted: BTreeSet::new(),
+            recalled: BTreeMap::new(),
             deadline: now + SYNC_TIMEOUT,
             over: false,
         }
@@ -47,31 +45,28 @@ impl FirstSync {
     /// What an earlier process knew of the remote is served until it tells more itself: at once, or, if that process was not
     /// this one's `own`, when it tells nothing in time. An old state would take the newest names from gateways.
     pub(super) fn recall(&mut self, remote: RemoteName, own: bool) {
-        match own {
-            true => self.unsynced.remove(&remote),
-            false => self.doubted.insert(remote.clone()),
-        };
-        self.recalled.insert(remote);
+        if own {
+            self.unsynced.remove(&remote);
+        }
+        self.recalled.insert(remote, own);
     }
 
     /// The remote is gone. One that comes with its name is another one.
     pub(super) fn forget(&mut self, remote: &RemoteName) {
-        for remotes in [&mut self.unsynced, &mut self.recalled, &mut self.doubted] {
-            remotes.remove(remote);
-        }
+        self.unsynced.remove(remote);
+        self.recalled.remove(remote);
     }
 
     /// Whether an earlier process knew the remote.
     pub(super) fn has_recalled(&self, remote: &RemoteName) -> bool {
-        self.recalled.contains(remote)
+        self.recalled.contains_key(remote)
     }
 
     /// These remotes are there besides those that were known from the start.
     pub(super) fn list(&mut self, remotes: &BTreeSet<RemoteName>, now: Instant) {
         if !self.listed {
             self.listed = true;
-            let waits =
-                |remote: &&RemoteName| !self.recalled.contains(remote) || self.doubted.contains(remote);
+            let waits = |remote: &&RemoteName| self.recalled.get(*remote) != Some(&true);
             self.unsynced.extend(remotes.iter().filter(waits).cloned());
             self.deadline = now + SYNC_TIMEOUT;
         }

@@ -112,17 +112,16 @@ impl Pipeline {
 
     /// Says at `_xcc.<name>` where names come from, for people who wonder, and in HTTPS records where clients connect to.
     pub(super) fn tell_details(&mut self, names: &[Hostname]) {
-        let texts: Vec<(&Hostname, Vec<String>)> = names
+        let text = |origin: &Origin| format!("remote={} httpproxy={}", origin.remote, origin.export);
+        let details: Vec<(&Hostname, Vec<String>, u16)> = names
             .iter()
             .filter_map(|name| {
-                let origins = &self.table.imports.get(name)?.origins;
-                let text = |origin: &Origin| format!("remote={} httpproxy={}", origin.remote, origin.export);
-                Some((name, origins.iter().map(text).collect()))
+                let import = self.table.imports.get(name)?;
+                Some((name, import.origins.iter().map(text).collect(), https_port(import)))
             })
             .collect();
-        let texts = texts.iter().map(|(name, texts)| (*name, texts.as_slice()));
-        let imports = names.iter().filter_map(|name| Some((name, self.table.imports.get(name)?)));
-        let ports = imports.map(|(name, import)| (name, https_port(import)));
+        let texts = details.iter().map(|(name, texts, _)| (*name, texts.as_slice()));
+        let ports = details.iter().map(|(name, _, port)| (*name, *port));
         self.zones = self.zones.with_origins(texts).with_ports(ports);
     }
 }

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::NAME;
 use super::observe::{condition, imported};
-use crate::client::{PATIENCE, reaches, text, unresolved};
+use super::{NAME, changes_arrive};
+use crate::client::{PATIENCE, text};
 use crate::cluster::Cluster;
 use crate::installation::NAMESPACE;
 use crate::load::Load;
 use crate::progress::Progress;
+use crate::wait;
 use crate::world::World;
-use crate::{example, wait};
 
 /// How long it is away: longer than the nodes may be silent (20 s here), so that what its controllers make of the
 /// silence once it is back is part of it; and longer than the pauses between xcc's tries grow (8 s).
@@ -58,10 +58,7 @@ pub async fn walk(world: &mut World, progress: Progress) -> Result<()> {
     let report = load.finish().await?;
     progress.say(format!("{} s without it, and it is back: {}", OUTAGE.as_secs(), report.summary()));
 
-    example::unexport(&world.shared_services).await?;
-    unresolved(&world.workloads, NAME).await?;
-    example::export(&world.shared_services, NAME).await?;
-    reaches(&world.workloads, NAME, from).await?;
+    changes_arrive(world).await?;
     progress.say("a change after it takes effect");
     Ok(())
 }

@@ -3,15 +3,15 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::NAME;
 use super::observe::condition;
-use crate::client::{PATIENCE, by_name, reaches, unresolved};
+use super::{NAME, changes_arrive};
+use crate::client::{PATIENCE, by_name};
 use crate::cluster::Cluster;
 use crate::installation::{self, NAMESPACE};
 use crate::load::Load;
 use crate::progress::Progress;
 use crate::world::World;
-use crate::{example, pki, process, wait};
+use crate::{pki, process, wait};
 
 /// The token's Secret in the exporting cluster.
 const TOKEN: [&str; 2] = ["xcc-remote-token", "--namespace=xcc-remote"];
@@ -82,14 +82,6 @@ pub async fn cluster_api(world: &mut World, progress: Progress) -> Result<()> {
     let secret = installation::remote_secret(&world.shared_services).await?;
     to.kubectl_input(&["apply", "--filename", "-"], &secret).await?;
     condition(to, from, "Ready", "True", "Connected").await.map(drop)
-}
-
-/// A change in shared-services is seen in workloads.
-async fn changes_arrive(world: &World) -> Result<()> {
-    example::unexport(&world.shared_services).await?;
-    unresolved(&world.workloads, NAME).await?;
-    example::export(&world.shared_services, NAME).await?;
-    reaches(&world.workloads, NAME, world.shared_services.name()).await
 }
 
 /// The remote's token, in base64.

@@ -23,7 +23,7 @@ use anyhow::{Context, Result, ensure};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
-use crate::client::reaches;
+use crate::client::{reaches, unresolved};
 use crate::progress::Progress;
 use crate::world::World;
 use crate::{example, installation};
@@ -37,6 +37,14 @@ pub struct Scenario {
     /// What it is called on the command line.
     pub name: &'static str,
     walk: fn(&mut World, Progress) -> LocalBoxFuture<'_, Result<()>>,
+}
+
+/// A change in shared-services is seen in workloads.
+async fn changes_arrive(world: &World) -> Result<()> {
+    example::unexport(&world.shared_services).await?;
+    unresolved(&world.workloads, NAME).await?;
+    example::export(&world.shared_services, NAME).await?;
+    reaches(&world.workloads, NAME, world.shared_services.name()).await
 }
 
 /// All of them, in the order in which they are walked. Those that kill the API server are last: the exporting cluster's

@@ -8,14 +8,14 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{Api, ResourceExt};
 
-use super::NAME;
 use super::observe::{condition, imported};
-use crate::client::{PATIENCE, reaches, text, unresolved};
+use super::{NAME, changes_arrive};
+use crate::client::{PATIENCE, reaches, text};
 use crate::cluster::Cluster;
 use crate::installation::NAMESPACE;
 use crate::progress::Progress;
 use crate::world::World;
-use crate::{example, layout, wait};
+use crate::{layout, wait};
 
 /// How long new pods may take to be ready: xcc waits 10 s for the remote.
 const READY_LIMIT: Duration = Duration::from_secs(120);
@@ -53,10 +53,7 @@ pub async fn walk(world: &mut World, progress: Progress) -> Result<()> {
 
     world.shared_services.start_api_server().await?;
     condition(&world.workloads, from, "Synced", "True", "Synced").await?;
-    example::unexport(&world.shared_services).await?;
-    unresolved(&world.workloads, NAME).await?;
-    example::export(&world.shared_services, NAME).await?;
-    reaches(&world.workloads, NAME, from).await?;
+    changes_arrive(world).await?;
     progress.say("it is back, and a change takes effect");
     Ok(())
 }

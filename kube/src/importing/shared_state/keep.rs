@@ -122,9 +122,7 @@ where
         loop {
             sleep_until(self.next).await;
             changes.mark_unchanged();
-            // Nobody is left who knows: the end is near.
-            let Some(known) = (self.known)().await else { return pending().await };
-            match self.round(&mut there, known).await {
+            match self.round(&mut there).await {
                 Ok(()) => {
                     self.report(None);
                     retry = RETRY_MIN;
@@ -144,10 +142,15 @@ where
         }
     }
 
-    async fn round(&mut self, there: &mut Option<There>, known: Vec<Update>) -> Result<(), KeepError> {
+    async fn round(&mut self, there: &mut Option<There>) -> Result<(), KeepError> {
         let there = match there {
             Some(there) => there,
             None => there.insert(self.look().await?),
+        };
+        // A copy of everything, which whoever knows it makes: not before it is clear that it can be kept.
+        let Some(known) = (self.known)().await else {
+            // Nobody is left who knows: the end is near.
+            return pending().await;
         };
         let state = self.with_unknown(known, there).await?;
         let before = there.checksum;
